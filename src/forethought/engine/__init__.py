@@ -1,0 +1,1 @@
+"""Local models: the embedded one, safe loading, and batched generation."""

@@ -1,0 +1,1 @@
+"""Complete tasks: instructions, generator, solver, verifiers."""

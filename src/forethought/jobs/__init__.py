@@ -1,0 +1,1 @@
+"""Durable work: leases, progress, cancel, resume."""

@@ -1,0 +1,1 @@
+"""Prompt builders and the call flow that runs a style over any chat model."""

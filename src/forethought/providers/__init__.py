@@ -1,0 +1,1 @@
+"""Remote and local chat models behind one seam."""

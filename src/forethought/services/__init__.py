@@ -1,0 +1,1 @@
+"""Every user action is one function here."""

@@ -1,0 +1,1 @@
+"""How reasoning and answer are written into a conversation and read back."""
