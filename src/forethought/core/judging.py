@@ -52,7 +52,7 @@ def refuse_unsound(verifiers: Sequence[Verifier], task: Task, problems: Iterable
     if faults:
         shown = "; ".join(faults[:3])
         raise DataError(
-            f"The verifiers of task '{task.name}' disagree with its own references on {len(faults)} problem(s): {shown}.",
+            f"The verifiers of task '{task.name}' refuse {len(faults)} of its own references: {shown}.",
             hint="Mend the verifier or the references before data is made from them.",
         )
 
