@@ -1,1 +1,1 @@
-"""Prompt builders and the call flow that runs a style over any chat model."""
+"""Prompts: what a model is told besides the input. ``builders`` make them; a saved prompt is a stored ``Prompt``."""
