@@ -1,0 +1,130 @@
+"""``forethought models``: what was trained, and talking to it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from forethought.cli.output import JsonFlag, console, emit_list, emit_one, printable
+from forethought.cli.state import state
+
+app = typer.Typer(help="Models: show, talk to, promote.", no_args_is_help=True)
+
+ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="Name, alias or id of a model.")]
+
+
+@app.command("list")
+def list_models(as_json: JsonFlag = False) -> None:
+    """All models with their aliases."""
+    from forethought.services import models
+
+    emit_list(
+        models.list_all(state.bench()),
+        [
+            ("name", lambda m: m["name"]),
+            ("aliases", lambda m: ", ".join(m["aliases"]) or None),
+            ("base", lambda m: m["base"]),
+            ("adapter", lambda m: m["adapter"] or None),
+            ("style", lambda m: m["style"]),
+            ("created", lambda m: m["created_at"][:16].replace("T", " ")),
+        ],
+        as_json=as_json,
+    )
+
+
+@app.command()
+def show(model: ModelName, as_json: JsonFlag = False) -> None:
+    """One model: the style and prompt it was trained with, its lineage, its files."""
+    from forethought.services import models
+
+    emit_one(models.show(state.bench(), model), as_json=as_json)
+
+
+@app.command()
+def chat(
+    model: ModelName,
+    question: Annotated[str | None, typer.Argument(help="One question; without it, a conversation starts.")] = None,
+    system: Annotated[str | None, typer.Option(help="Another prompt than the one it was trained with.")] = None,
+    max_tokens: Annotated[int, typer.Option(min=1, max=32_768)] = 512,
+    temperature: Annotated[float, typer.Option(min=0.0, max=2.0)] = 0.0,
+) -> None:
+    """Ask a model; its thinking is shown dimmed, then its answer."""
+    from forethought.services import models
+
+    bench = state.bench()
+    session = models.open_chat(bench, model, system=system, max_tokens=max_tokens, temperature=temperature)
+    for warning in session.warnings:
+        console(stderr=True).print(f"warning: {warning}", style="yellow")
+    try:
+        if question is not None:
+            _answer(session, question)
+            return
+        console(stderr=True).print("Each line is one problem; Ctrl-D ends.", style="dim")
+        while True:
+            try:
+                line = input("> ").strip()
+            except EOFError:
+                return
+            if line:
+                _answer(session, line)
+    finally:
+        session.close()
+
+
+@app.command()
+def promote(model: ModelName, alias: Annotated[str, typer.Argument(help="Stable name that callers use.")]) -> None:
+    """Let an alias point at a model; callers of the alias get it from now on."""
+    from forethought.services import models
+
+    console().print(models.promote(state.bench(), model, alias))
+
+
+@app.command()
+def rollback(alias: Annotated[str, typer.Argument(help="Alias to set back to its previous model.")]) -> None:
+    """Let an alias point at the model it pointed at before."""
+    from forethought.services import models
+
+    console().print(models.rollback(state.bench(), alias))
+
+
+@app.command()
+def merge(
+    model: ModelName,
+    name: Annotated[str, typer.Option("--name", "-n", help="Name of the merged model.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Fold an adapter into its base: a model of its own, in safetensors."""
+    from forethought.services import models
+
+    emit_one(models.merge(state.bench(), model, name), as_json=as_json)
+
+
+@app.command()
+def delete(
+    model: ModelName, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False
+) -> None:
+    """Delete a model's files. Refused while an alias points at it."""
+    from forethought.services import models
+
+    bench = state.bench()
+    found = models.show(bench, model)
+    if not yes:
+        typer.confirm(f"Delete model '{found['name']}' and its files?", abort=True)
+    console().print(models.delete(bench, model))
+
+
+def _answer(session: object, question: str) -> None:
+    from forethought.services.models import ChatSession
+
+    assert isinstance(session, ChatSession)
+    out = console()
+    kind = ""
+    for delta in session.ask(question):
+        if kind == "reasoning" and delta.kind == "answer":
+            out.print()
+        kind = delta.kind
+        out.print(printable(delta.text), end="", style="dim" if kind == "reasoning" else "bold", soft_wrap=True)
+    out.print()
+    if session.failure:
+        console(stderr=True).print(f"({session.failure})", style="yellow")

@@ -1,0 +1,114 @@
+"""``forethought runs``: durable work."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from forethought.cli.output import JsonFlag, console, emit_list, emit_one, printable
+from forethought.cli.progress import bar
+from forethought.cli.state import state
+from forethought.errors import JobError
+
+if TYPE_CHECKING:
+    from forethought.core.records import Run
+    from forethought.services.workbench import Workbench
+
+app = typer.Typer(help="Durable work: training and evaluation runs.", no_args_is_help=True)
+
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="Id of the run, or its unambiguous beginning.")]
+
+
+def follow_to_the_end(bench: Workbench, run: Run, *, detach: bool = False) -> Run:
+    """Shows a run until it ends. Ctrl-C stops the run so that it can be resumed. JobError when it did not finish."""
+    from forethought.services import runs
+
+    if detach:
+        console(stderr=True).print(f"running in the background; follow it with: forethought runs watch {run.id}")
+        return run
+    try:
+        with bar(f"{run.kind} {run.id[-6:]}") as reporter:
+            ended = runs.follow(bench, run.id, reporter)
+    except KeyboardInterrupt:
+        runs.stop(bench, run.id)
+        print(f"stopped; go on with: forethought runs resume {run.id}", file=sys.stderr)
+        raise
+    if ended.status != "done":
+        raise JobError(
+            f"Run {ended.id} is {ended.status}: {ended.error or 'no reason recorded'}",
+            hint=f"See 'forethought runs logs {ended.id}'; go on with 'forethought runs resume {ended.id}'.",
+        )
+    return ended
+
+
+@app.command("list")
+def list_runs(
+    status: Annotated[str | None, typer.Option(help="queued, running, done, failed, cancelled, interrupted.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """All runs, newest first."""
+    from forethought.services import runs
+
+    emit_list(
+        runs.list_all(state.bench(), status),
+        [
+            ("id", lambda r: r.id),
+            ("kind", lambda r: r.kind),
+            ("status", lambda r: r.status),
+            ("done", lambda r: f"{r.progress.done:.0f}/{r.progress.total:.0f} {r.progress.unit}"),
+            ("created", lambda r: r.created_at),
+            ("error", lambda r: r.error or None),
+        ],
+        as_json=as_json,
+    )
+
+
+@app.command()
+def show(run: RunId, as_json: JsonFlag = False) -> None:
+    """One run: what it was asked, how far it is, what it made."""
+    from forethought.services import runs
+
+    emit_one(runs.show(state.bench(), run), as_json=as_json)
+
+
+@app.command()
+def watch(run: RunId) -> None:
+    """Follow a run until it ends. Ctrl-C stops watching, not the run."""
+    from forethought.services import runs
+
+    bench = state.bench()
+    with bar(f"run {run[-6:]}") as reporter:
+        ended = runs.follow(bench, run, reporter)
+    console().print(f"{ended.status} {printable(ended.error)}" if ended.error else ended.status)
+
+
+@app.command()
+def logs(run: RunId) -> None:
+    """The log of a run."""
+    from forethought.services import runs
+
+    for line in runs.logs(state.bench(), run):
+        print(printable(line))
+
+
+@app.command()
+def cancel(run: RunId, as_json: JsonFlag = False) -> None:
+    """Ask a run to stop for good."""
+    from forethought.services import runs
+
+    emit_one(runs.cancel(state.bench(), run), as_json=as_json)
+
+
+@app.command()
+def resume(
+    run: RunId,
+    detach: Annotated[bool, typer.Option("--detach", help="Return at once.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Go on with a run that was interrupted, cancelled or failed, from its last checkpoint."""
+    from forethought.services import runs
+
+    bench = state.bench()
+    emit_one(follow_to_the_end(bench, runs.resume(bench, run), detach=detach), as_json=as_json)

@@ -1,0 +1,74 @@
+"""``forethought task``: what models are to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from forethought.cli.output import JsonFlag, emit_list, emit_one
+from forethought.cli.state import state
+
+app = typer.Typer(help="Tasks: what a model is to do.", no_args_is_help=True)
+
+TaskName = Annotated[str, typer.Argument(metavar="TASK", help="Name or id of the task.")]
+
+
+@app.command()
+def example(
+    name: Annotated[str, typer.Argument(help="syllogism, loan or arithmetic.")], as_json: JsonFlag = False
+) -> None:
+    """Add one of the example tasks, complete with generator, solver and verifiers."""
+    from forethought.services import tasks
+
+    emit_one(tasks.create_example(state.bench(), name), as_json=as_json)
+
+
+@app.command()
+def create(
+    file: Annotated[Path, typer.Argument(help="JSON file with name, instructions and the rest of a task.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Add a task from a JSON file."""
+    from forethought.services import tasks
+
+    emit_one(tasks.create_from_file(state.bench(), file), as_json=as_json)
+
+
+@app.command()
+def edit(task: TaskName, file: Annotated[Path, typer.Argument(help="JSON file with the fields to change.")]) -> None:
+    """Make a new revision of a task. Runs and models made from the old one keep it."""
+    from forethought.services import tasks
+
+    emit_one(tasks.edit_from_file(state.bench(), task, file), as_json=False)
+
+
+@app.command("list")
+def list_tasks(as_json: JsonFlag = False) -> None:
+    """All tasks, newest revision each."""
+    from forethought.services import tasks
+
+    emit_list(
+        tasks.list_all(state.bench()),
+        [
+            ("name", lambda t: t.name),
+            ("revision", lambda t: t.revision),
+            ("style", lambda t: t.style),
+            ("verifiers", lambda t: ", ".join(v.name for v in t.verifiers)),
+            ("created", lambda t: t.created_at),
+        ],
+        as_json=as_json,
+    )
+
+
+@app.command()
+def show(
+    task: TaskName,
+    revision: Annotated[int | None, typer.Option(help="An older revision.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """One task, whole."""
+    from forethought.services import tasks
+
+    emit_one(tasks.show(state.bench(), task, revision), as_json=as_json)

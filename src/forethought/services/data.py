@@ -1,0 +1,227 @@
+"""Problems and traces: generated, solved, verified, listed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from forethought.core.filters import FilterSpec
+from forethought.core.filters import parse as parse_filter
+from forethought.core.judging import Judgement, judge, refuse_unsound
+from forethought.core.records import Frozen, Json, Problem, Score, Task, Trace, dump
+from forethought.core.seams import ProblemDraft, Reporter, SilentReporter, Verifier
+from forethought.errors import DataError
+from forethought.services.tasks import Parts
+from forethought.services.workbench import Workbench
+
+CHUNK = 256
+"""Problems stored together: an interrupted generation loses at most so many."""
+TRIES_PER_PROBLEM = 50
+"""So many repeated problems in a row mean that the generator has run out of new ones."""
+
+
+class Generated(Frozen):
+    """What a generation made."""
+
+    problems: int = 0
+    traces: int = 0
+    verified: int = 0
+    already_there: int = 0
+
+    def sentence(self) -> str:
+        """The counts in words."""
+        solved = f", {self.traces} solved, {self.verified} verified" if self.traces else ""
+        known = f" ({self.already_there} were there already)" if self.already_there else ""
+        return f"{self.problems} problems{known}{solved}"
+
+
+@dataclass(frozen=True)
+class TracePage:
+    """Some traces and how many there are in all."""
+
+    traces: Sequence[Trace]
+    total: int
+
+
+def generate(
+    bench: Workbench,
+    task_name: str,
+    *,
+    count: int,
+    seed: int = 0,
+    level: int | None = None,
+    vocabulary: str = "train",
+    tags: tuple[str, ...] = (),
+    solve: bool = True,
+    reporter: Reporter | None = None,
+) -> Generated:
+    """Makes the generator's first ``count`` problems of this seed, level and vocabulary, and solves them.
+
+    Calling it again makes nothing twice: problems that are there already are counted as such. A generator whose
+    references its own verifiers refuse is a DataError and nothing of that chunk is stored.
+    """
+    reporter = reporter or SilentReporter()
+    task = bench.store.task(task_name)
+    parts = Parts(task)
+    source = f"generator:{task.generator.name if task.generator else ''}"
+    known = {input_key(problem.input) for problem in bench.store.problems(task.id)}
+    drafts = parts.generator.generate(seed=seed, level=level, vocabulary=vocabulary)
+    made = Generated()
+    for chunk in _chunks(_distinct(drafts, task), count):
+        reporter.check()
+        new = [
+            Problem(
+                task_id=task.id,
+                input=draft.input,
+                reference=draft.reference,
+                topic=draft.topic,
+                level=draft.level,
+                group=draft.group,
+                source=source,
+                tags=tuple(dict.fromkeys((*draft.tags, *tags))),
+            )
+            for draft in chunk
+            if input_key(draft.input) not in known
+        ]
+        refuse_unsound(parts.verifiers, task, new)
+        bench.store.add_problems(new)
+        verified = _solve(bench, parts, new) if solve else 0
+        made = Generated(
+            problems=made.problems + len(new),
+            traces=made.traces + (len(new) if solve else 0),
+            verified=made.verified + verified,
+            already_there=made.already_there + len(chunk) - len(new),
+        )
+        reporter.progress(made.problems + made.already_there, count, unit="problems")
+    return made
+
+
+def verify(bench: Workbench, task_name: str, where: str = "", *, reporter: Reporter | None = None) -> dict[str, int]:
+    """Asks the task's verifiers about every matching trace; their newest word counts from then on."""
+    reporter = reporter or SilentReporter()
+    task = bench.store.task(task_name)
+    verifiers = Parts(task).verifiers
+    spec = filter_for(where)
+    total = bench.store.count(spec, task_id=task.id)
+    counts = {"verified": 0, "refused": 0, "not judged": 0}
+    done = 0
+    for page in trace_pages(bench, task, spec):
+        reporter.check()
+        problems = bench.store.problems_by_id([trace.problem_id for trace in page])
+        scores: list[Score] = []
+        for trace in page:
+            judgement = judge(verifiers, task, problems[trace.problem_id], trace.attempt)
+            scores += _scores(trace, verifiers, judgement)
+            counts[_word(judgement)] += 1
+        bench.store.add_scores(scores)
+        done += len(page)
+        reporter.progress(done, total, unit="traces")
+    return counts
+
+
+def list_traces(
+    bench: Workbench, task_name: str, where: str = "", *, limit: int = 20, after: str | None = None
+) -> TracePage:
+    """One page of the traces that match a filter, in the order they were made."""
+    task = bench.store.task(task_name)
+    spec = filter_for(where)
+    traces = bench.store.traces(spec, task_id=task.id, limit=limit, after=after)
+    return TracePage(traces=list(traces), total=bench.store.count(spec, task_id=task.id))
+
+
+def show(bench: Workbench, trace_id: str) -> dict[str, Any]:
+    """One trace with its problem and its scores, as plain data."""
+    trace = bench.store.trace(trace_id)
+    problem = bench.store.problem(trace.problem_id)
+    scores = bench.store.scores(trace.id)
+    return dump(trace) | {"problem": dump(problem), "scores": [dump(score) for score in scores]}
+
+
+def filter_for(text: str) -> FilterSpec:
+    """The filter a text stands for; the empty text matches everything."""
+    return parse_filter(text)
+
+
+def trace_pages(bench: Workbench, task: Task, spec: FilterSpec, size: int = 1000) -> Iterator[Sequence[Trace]]:
+    """All matching traces, a page at a time, so that memory stays flat."""
+    after: str | None = None
+    while page := list(bench.store.traces(spec, task_id=task.id, limit=size, after=after)):
+        yield page
+        after = page[-1].id
+
+
+def input_key(value: Json) -> str:
+    """A hash that is equal for equal inputs, whatever the order of their keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def _solve(bench: Workbench, parts: Parts, problems: Sequence[Problem]) -> int:
+    """Solves and judges the problems; returns how many traces are verified."""
+    traces: list[Trace] = []
+    scores: list[Score] = []
+    verified = 0
+    for problem in problems:
+        attempt = parts.solver.solve(parts.task, problem.input)
+        trace = Trace(
+            task_id=parts.task.id,
+            problem_id=problem.id,
+            reasoning=attempt.reasoning,
+            answer=attempt.answer,
+            origin="solver",
+            model=f"solver:{parts.solver.name}",
+        )
+        judgement = judge(parts.verifiers, parts.task, problem, attempt)
+        verified += _word(judgement) == "verified"
+        traces.append(trace)
+        scores += _scores(trace, parts.verifiers, judgement)
+    bench.store.add_traces(traces)
+    bench.store.add_scores(scores)
+    return verified
+
+
+def _scores(trace: Trace, verifiers: Sequence[Verifier], judgement: Judgement) -> list[Score]:
+    return [
+        Score(
+            trace_id=trace.id, verifier=verifier.name, judges=verifier.judges, verdict=judgement.verdicts[verifier.name]
+        )
+        for verifier in verifiers
+    ]
+
+
+def _word(judgement: Judgement) -> str:
+    flags = [flag for flag in (judgement.correct, judgement.steps_valid) if flag is not None]
+    if not flags:
+        return "not judged"
+    return "verified" if all(flags) else "refused"
+
+
+def _distinct(drafts: Iterator[ProblemDraft], task: Task) -> Iterator[ProblemDraft]:
+    """The drafts without repetitions; DataError when the generator only repeats itself."""
+    seen: set[str] = set()
+    repeated = 0
+    for draft in drafts:
+        key = input_key(draft.input)
+        if key in seen:
+            repeated += 1
+            if repeated > TRIES_PER_PROBLEM:
+                raise DataError(
+                    f"The generator of task '{task.name}' has no more than {len(seen)} different problems of this kind.",
+                    hint="Ask for fewer, another level or another seed.",
+                )
+            continue
+        repeated = 0
+        seen.add(key)
+        yield draft
+
+
+def _chunks(drafts: Iterator[ProblemDraft], count: int) -> Iterator[list[ProblemDraft]]:
+    left = count
+    while left > 0:
+        chunk = [draft for _, draft in zip(range(min(CHUNK, left)), drafts, strict=False)]
+        if not chunk:
+            return
+        yield chunk
+        left -= len(chunk)

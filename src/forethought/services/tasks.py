@@ -1,0 +1,150 @@
+"""Tasks: made from an example or a file, edited by revision, and the parts they name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import ValidationError
+
+from forethought.core import registry
+from forethought.core.records import Task
+from forethought.core.seams import Generator, Solver, Style, Verifier
+from forethought.errors import DataError, NotFoundError, UsageError
+from forethought.services.workbench import Workbench
+
+_IDENTITY = {"id", "created_at", "revision", "version"}
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The working parts a task names, built when first asked for."""
+
+    task: Task
+
+    @cached_property
+    def verifiers(self) -> Sequence[Verifier]:
+        return [registry.build("verifier", spec.name, spec.options) for spec in self.task.verifiers]
+
+    @cached_property
+    def solver(self) -> Solver:
+        spec = self.task.solver
+        if spec is None:
+            raise UsageError(
+                f"Task '{self.task.name}' has no solver.", hint="Generate with --no-solve, or give the task one."
+            )
+        return cast(Solver, registry.build("solver", spec.name, spec.options))
+
+    @cached_property
+    def generator(self) -> Generator:
+        spec = self.task.generator
+        if spec is None:
+            raise UsageError(
+                f"Task '{self.task.name}' has no problem generator.", hint="Give the task one, or bring problems."
+            )
+        return cast(Generator, registry.build("generator", spec.name, spec.options))
+
+
+def style_named(name: str) -> Style:
+    """The style of that name; NotFoundError suggests the nearest."""
+    return cast(Style, registry.build("style", name))
+
+
+def create(bench: Workbench, task: Task) -> Task:
+    """Stores a new task after building every part it names, so that a typing error shows now and not at night."""
+    _check_parts(task)
+    bench.store.add_task(task)
+    return task
+
+
+def create_example(bench: Workbench, name: str) -> Task:
+    """Adds an example task. Where it is there already and the example has changed, a new revision is made."""
+    example: Task = registry.lookup("example", name)()
+    try:
+        stored = bench.store.task(example.name)
+    except NotFoundError:
+        return create(bench, example)
+    if _content(stored) == _content(example):
+        return stored
+    return edit(bench, stored.name, _content(example))
+
+
+def create_from_file(bench: Workbench, file: Path) -> Task:
+    """Adds a task from a JSON file: ``name``, ``instructions`` and any other field of a Task."""
+    return create(bench, _validated(Task, _read_object(file), file))
+
+
+def edit(bench: Workbench, name: str, changes: dict[str, Any]) -> Task:
+    """A new revision with the fields changed. The old revision stays for the runs and models made from it."""
+    stored = bench.store.task(name)
+    unknown = sorted(set(changes) - set(Task.model_fields) | set(changes) & _IDENTITY)
+    if unknown:
+        raise UsageError(f"A task's '{unknown[0]}' cannot be edited.", hint="Editable: " + ", ".join(_editable()) + ".")
+    task = _validated(Task, stored.model_dump() | changes, None)
+    _check_parts(task)
+    return bench.store.edit_task(task)
+
+
+def edit_from_file(bench: Workbench, name: str, file: Path) -> Task:
+    """``edit`` with the changes read from a JSON file."""
+    return edit(bench, name, _read_object(file))
+
+
+def show(bench: Workbench, name: str, revision: int | None = None) -> Task:
+    """One task by name or id; the newest revision unless another is asked for."""
+    return bench.store.task(name, revision)
+
+
+def list_all(bench: Workbench) -> list[Task]:
+    """All tasks, newest revision each."""
+    return list(bench.store.tasks())
+
+
+def _check_parts(task: Task) -> None:
+    style_named(task.style)
+    parts = Parts(task)
+    _ = parts.verifiers
+    if task.solver is not None:
+        _ = parts.solver
+    if task.generator is not None:
+        _ = parts.generator
+
+
+def _content(task: Task) -> dict[str, Any]:
+    return task.model_dump(exclude=_IDENTITY)
+
+
+def _editable() -> list[str]:
+    return sorted(set(Task.model_fields) - _IDENTITY)
+
+
+def _read_object(file: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise UsageError(f"Cannot read {file}: {error.strerror}.") from error
+    except ValueError as error:
+        raise DataError(f"{file} is not JSON: {error}.") from error
+    if not isinstance(value, dict):
+        raise DataError(f"{file} holds a {type(value).__name__}, not a JSON object.")
+    return value
+
+
+def _validated(kind: type[Task], values: dict[str, Any], file: Path | None) -> Task:
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise DataError(f"{file or 'The task'} is not a valid task: {first_fault(error)}.") from error
+
+
+def first_fault(error: ValidationError) -> str:
+    """The first complaint of a validation error in one line."""
+    fault = error.errors()[0]
+    where = ".".join(str(part) for part in fault["loc"]) or "value"
+    return f"'{where}': {fault['msg']}"
+
+
