@@ -136,7 +136,9 @@ trace_texts = Table(
     "trace_texts",
     metadata,
     Column("trace_seq", SEQ, ForeignKey("traces.seq"), primary_key=True, autoincrement=False),
-    Column("folded", Text, nullable=False),  # input, reasoning and answer, as ``filters.searchable`` joins them
+    Column(
+        "folded", Text().with_variant(Text(collation="C"), "postgresql"), nullable=False
+    ),  # input, reasoning and answer, as ``filters.searchable`` joins them
 )
 
 trace_tags = Table(
@@ -163,6 +165,9 @@ scores = Table(
     metadata,
     Column("id", ID, primary_key=True),
     Column("trace_id", ID, ForeignKey("traces.id"), nullable=False),
+    Column("verifier_key", KEY, nullable=False),
+    Column("judges", String(8), nullable=False),
+    Column("passed", Boolean),
     Column("created_at", UtcMicros, nullable=False),
     Column("record", Text, nullable=False),
     Index(None, "trace_id"),
@@ -173,6 +178,8 @@ reviews = Table(
     metadata,
     Column("id", ID, primary_key=True),
     Column("trace_id", ID, ForeignKey("traces.id"), nullable=False),
+    Column("reviewer_key", KEY, nullable=False),
+    Column("rating", Integer),
     Column("created_at", UtcMicros, nullable=False),
     Column("record", Text, nullable=False),
     Index(None, "trace_id"),
@@ -206,7 +213,8 @@ dataset_items = Table(
     Column("dataset_id", ID, ForeignKey("datasets.id"), primary_key=True),
     Column("split", ID, primary_key=True),
     Column("position", Integer, primary_key=True),
-    Column("item_id", ID, nullable=False),  # a trace or a problem, by the dataset's kind
+    Column("item_id", ID, nullable=False),  # a trace or a problem, by the dataset's kind; a pair's chosen trace
+    Column("other_id", ID),  # a pair's rejected trace
     Index(None, "item_id"),
 )
 
