@@ -35,7 +35,7 @@ class Comparison(Frozen):
     verified_ci_high: float | None = None
 
     @property
-    def clear(self) -> bool:
+    def significant(self) -> bool:
         """A difference chance does not explain, at the 5 % level over all pairs together."""
         return self.p_adjusted < 0.05
 
