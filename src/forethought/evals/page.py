@@ -133,7 +133,9 @@ def marked_steps(reasoning: str, findings: Iterable[Finding]) -> list[Step]:
     for start, end in pairwise(cuts):
         covering = [f for s, e, f in spans if s <= start and end <= e]
         text = reasoning[lead_in:end].strip()
-        ends_sentence = end == len(reasoning) or text.endswith((".", "!", "?", ":", ";")) or "\n" in reasoning[start:end]
+        ends_sentence = (
+            end == len(reasoning) or "\n" in reasoning[start:end] or text.endswith((".", "!", "?", ":", ";"))
+        )
         if text and (covering or ends_sentence):
             steps.append(_step(text, covering))
         if covering or ends_sentence:
@@ -201,7 +203,7 @@ def _example(kind: str, problem: Problem, outcome: Outcome) -> Example:
 
 
 def _step(text: str, findings: Sequence[Finding]) -> Step:
-    verdicts = {finding.ok for finding in findings)}
+    verdicts = {finding.ok for finding in findings}
     mark: Mark = "bad" if False in verdicts else "ok" if True in verdicts else "plain"
     worst = [f for f in findings if f.ok is False] or findings
     return Step(mark, text, "; ".join(dict.fromkeys(f.message for f in worst if f.message)))
