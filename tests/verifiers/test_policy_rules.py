@@ -95,6 +95,7 @@ def rule(when: str, outcome: str = "ask", **more: str) -> dict[str, object]:
         (rule("weight > 1.0", reason="none"), "may not use the reason"),
         (rule("tags.all(t, t > weight)"), "loops over a list"),
         (rule("tags . exists (t, t == content)"), "loops over a list"),
+        (rule("member && .weight > 1.0"), "begins with a dot"),
         (rule("weight > 1.0 || " * 20 + "member"), "at most 200"),
         (changed(outcomes=["ask", "ask"]), "appears twice"),
         (changed(derived=[{"name": "girth", "value": "size + 1"}, {"name": "size", "value": "width + 1"}]), "before"),

@@ -230,16 +230,7 @@ def expression(text: str) -> Expression:
     """Compiles an expression once. ValueError when it is no CEL, loops, or quotes no value at all."""
     import cel
 
-    pieces: list[tuple[str, bool]] = []
-    for token in _TOKEN.finditer(" ".join(text.split())):
-        kind, word = token.lastgroup, token.group()
-        if kind in ("member", "call") and word.lstrip(". ") in _MACROS:
-            raise ValueError(f"'{text}' loops over a list ({word.strip()}), which a policy may not")
-        is_name = kind == "name" and word not in _LITERALS
-        if pieces and not is_name and not pieces[-1][1]:
-            pieces[-1] = (pieces[-1][0] + word, False)
-        else:
-            pieces.append((word, is_name))
+    pieces = _pieces(" ".join(text.split()))
     if not any(is_name for _, is_name in pieces):
         raise ValueError(f"'{text}' names no value")
     clean = "".join(piece for piece, _ in pieces)
@@ -247,7 +238,26 @@ def expression(text: str) -> Expression:
         program = cel.compile(clean)
     except ValueError as error:
         raise ValueError(f"'{text}' is no CEL expression ({str(error).splitlines()[0]})") from error
-    return Expression(clean, tuple(pieces), program)
+    return Expression(clean, pieces, program)
+
+
+def _pieces(text: str) -> tuple[tuple[str, bool], ...]:
+    """The text cut at the names of values. ValueError for the two things CEL allows and a policy does not."""
+    pieces: list[tuple[str, bool]] = []
+    before = ""
+    for token in _TOKEN.finditer(text):
+        kind, word = token.lastgroup, token.group()
+        if kind in ("member", "call") and word.lstrip(". ") in _MACROS:
+            raise ValueError(f"'{text}' loops over a list ({word.strip()})")
+        if kind == "member" and (before in ("", "in") or not re.search(r"[\w)\]}\"']$", before)):
+            raise ValueError(f"'{text}' has a name that begins with a dot ({word})")
+        before = before if kind == "space" else word
+        is_name = kind == "name" and word not in _LITERALS
+        if pieces and not is_name and not pieces[-1][1]:
+            pieces[-1] = (pieces[-1][0] + word, False)
+        else:
+            pieces.append((word, is_name))
+    return tuple(pieces)
 
 
 def _checked(name: str, value: object) -> Scalar:
