@@ -133,9 +133,8 @@ def marked_steps(reasoning: str, findings: Iterable[Finding]) -> list[Step]:
     for start, end in pairwise(cuts):
         covering = [f for s, e, f in spans if s <= start and end <= e]
         text = reasoning[lead_in:end].strip()
-        ends_sentence = (
-            end == len(reasoning) or "\n" in reasoning[start:end] or text.endswith((".", "!", "?", ":", ";"))
-        )
+        ends_line = reasoning[start:end].rstrip(" ").endswith((".", "!", "?", ":", ";", "\n"))
+        ends_sentence = ends_line or end == len(reasoning)
         if text and (covering or ends_sentence):
             steps.append(_step(text, covering))
         if covering or ends_sentence:
