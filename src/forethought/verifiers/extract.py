@@ -1,0 +1,88 @@
+"""Finding the one final value an answer states, or saying why there is none.
+
+Reads the answer part only. An answer that names several values has not answered: it is refused, not searched for the
+value that happens to be right.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+MAX_CHARS = 2_000
+
+_NUMBER = re.compile(r"(?<![\w.])[-+−]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:/\d+(?:\.\d+)?)?(?![\d])%?")
+_MARK = re.compile(r"\b(?:final answer|answer|result)\s*(?:is|:|=)\s*(?:therefore|thus)?\s*:?\s*", re.IGNORECASE)
+_PROSE = re.compile(r"(?<!\\)\b[^\W\d_]{2,}\b")
+_LATEX_TEXT = re.compile(r"\\(?:text|mathrm|textbf|mbox)\s*\{[^{}]*\}")
+
+
+@dataclass(frozen=True)
+class Stated:
+    """``value`` is the expression as text; None when there is no single one, and ``reason`` says why."""
+
+    value: str | None
+    reason: str = ""
+
+
+def final_value(answer: str) -> Stated:
+    """The value behind ``\\boxed{…}``, ``####`` or "the answer is", or the only one in the text."""
+    if len(answer) > MAX_CHARS:
+        return Stated(None, f"the answer is over {MAX_CHARS} characters")
+    if "<think>" in answer or "</think>" in answer:
+        return Stated(None, "the answer holds thinking")
+    text = answer.strip()
+    for marked, what in ((_boxed(text), "boxes"), (text.split("####")[1:], "'####' lines"), (_after_mark(text), "")):
+        if len(marked) > 1 and (what or len({_tidy(part) for part in marked}) > 1):
+            return Stated(None, f"the answer gives {len(marked)} {what or 'different answers'}")
+        if marked:
+            return _single(marked[-1])
+    return _single(text)
+
+
+def as_number(text: str) -> Fraction | None:
+    """A plainly written number, exactly: ``1,234``, ``-0.5``, ``3/4``, ``50%``. None for anything else."""
+    if not _NUMBER.fullmatch(text) or len(text) > 100:
+        return None
+    plain = text.replace(",", "").replace("−", "-")
+    top, _, bottom = plain.rstrip("%").partition("/")
+    if bottom and Fraction(bottom) == 0:
+        return None
+    return Fraction(top) / (Fraction(bottom) if bottom else 1) / (100 if plain.endswith("%") else 1)
+
+
+def _single(text: str) -> Stated:
+    """A bare expression as it is; inside prose, the only number."""
+    expression = _tidy(text)
+    if not expression:
+        return Stated(None, "the answer is empty")
+    if not _PROSE.search(expression):
+        return Stated(expression)
+    numbers = dict.fromkeys(match[0].lstrip("+") for match in _NUMBER.finditer(expression))
+    if len(numbers) != 1:
+        return Stated(None, "the answer names several numbers" if numbers else "the answer names no number")
+    return Stated(next(iter(numbers)))
+
+
+def _tidy(text: str) -> str:
+    """Without dollar signs, ``\\text{…}``, emphasis and a closing full stop."""
+    plain = _LATEX_TEXT.sub(" ", text).replace("\\$", "").replace("$", "").replace("**", "")
+    return plain.replace("\\(", "").replace("\\)", "").replace("\\[", "").replace("\\]", "").strip().rstrip(".").strip()
+
+
+def _boxed(text: str) -> list[str]:
+    """The contents of every box, braces balanced; a box that never closes ends with the text."""
+    boxes: list[str] = []
+    for opening in re.finditer(r"\\(?:boxed|fbox)\s*\{", text):
+        depth, end = 1, opening.end()
+        while end < len(text) and depth:
+            depth += {"{": 1, "}": -1}.get(text[end], 0)
+            end += 1
+        boxes.append(text[opening.end() : end - 1 if not depth else end])
+    return boxes
+
+
+def _after_mark(text: str) -> list[str]:
+    """What follows each "the answer is", up to the end of its sentence."""
+    return [re.split(r"\.(?:\s|$)|[\n;]", text[mark.end() :], maxsplit=1)[0] for mark in _MARK.finditer(text)]
