@@ -1,0 +1,131 @@
+"""One claimed run, watched from outside: its process, its lease, its log, and how it ended."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from forethought.jobs.child import LOST, RECORDED
+from forethought.jobs.context import log_file
+from forethought.jobs.faults import Reserve, crash_line, one_line
+from forethought.jobs.process_group import ProcessGroup
+from forethought.jobs.recording import insist
+from forethought.jobs.redaction import redact
+from forethought.settings import Workspace
+from forethought.store.run_queue import Claim, LeaseLostError, RunQueue, how_to_resume
+
+HEARTBEAT_SECONDS = 1.0
+GRACE_SECONDS = 60.0
+"""How long a body may take to reach its next ``reporter.check()`` before it is killed."""
+LOOK_EVERY_SECONDS = 0.05
+
+
+class Supervisor:
+    """Runs one claim in a child process.
+
+    Args:
+        stop: set when the worker itself is asked to stop; the run is then interrupted.
+        hurry: set when it was asked twice; the run is then killed.
+        grace: seconds between asking the body to stop and killing it.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        queue: RunQueue,
+        claim: Claim,
+        *,
+        stop: threading.Event,
+        hurry: threading.Event,
+        allow_parallel: bool = False,
+        grace: float = GRACE_SECONDS,
+    ) -> None:
+        self._workspace, self._queue, self._claim = workspace, queue, claim
+        self._stop, self._hurry, self._grace = stop, hurry, grace
+        self._allow_parallel = allow_parallel
+        self._cancelled, self._lost, self._ended = threading.Event(), threading.Event(), threading.Event()
+        self._killed_after_grace = False
+
+    def run(self) -> None:
+        """Returns when the child and all its children are gone and the run's record says how it ended."""
+        beats = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        beats.start()
+        try:
+            with ProcessGroup() as group:
+                child = group.start(self._command())
+                assert child.stdout is not None
+                log = log_file(self._workspace, self._claim.run.id)
+                pump = threading.Thread(target=_copy, args=(child.stdout, log), name="log", daemon=True)
+                pump.start()
+                return_code = self._wait(child, group)
+            pump.join()
+            child.stdout.close()
+            self._record(return_code)
+        finally:
+            self._ended.set()
+            beats.join()
+
+    def _wait(self, child: subprocess.Popen[bytes], group: ProcessGroup) -> int:
+        asked_at: float | None = None
+        while (return_code := child.poll()) is None:
+            time.sleep(LOOK_EVERY_SECONDS)
+            if self._lost.is_set():
+                group.kill()
+            elif asked_at is None and (self._stop.is_set() or self._cancelled.is_set()):
+                child.terminate()
+                asked_at = time.monotonic()
+            elif asked_at is not None and (self._hurry.is_set() or time.monotonic() - asked_at > self._grace):
+                self._killed_after_grace = True
+                group.kill()
+        return return_code
+
+    def _record(self, return_code: int) -> None:
+        """Says how the run ended if its own process could not."""
+        if return_code in (RECORDED, LOST) or self._lost.is_set():
+            return
+        run_id = self._claim.run.id
+        from_outside, line = crash_line(return_code)
+        if self._killed_after_grace:
+            line = "The run did not stop when it was asked to and was killed."
+        reserve = Reserve(self._workspace.run_folder(run_id))
+        with suppress(LeaseLostError):
+            insist(
+                lambda: self._queue.finish(
+                    self._claim.lease, "stopped" if from_outside else "failed", error=f"{line} {how_to_resume(run_id)}"
+                ),
+                reserve,
+            )
+        reserve.give_back()
+
+    def _beat(self) -> None:
+        while not self._ended.wait(HEARTBEAT_SECONDS):
+            try:
+                if self._queue.heartbeat(self._claim.lease):
+                    self._cancelled.set()
+            except LeaseLostError as error:
+                if not self._queue.ended_under(self._claim.lease):
+                    print(error, flush=True)
+                    self._lost.set()
+                return
+            except Exception as error:  # a database that is away for a moment is no reason to stop the work
+                print(f"The heartbeat failed and is tried again: {one_line(error)}", flush=True)
+
+    def _command(self) -> list[str]:
+        lease = self._claim.lease
+        command = [sys.executable, "-m", "forethought.jobs.child", "--workspace", str(self._workspace.root)]
+        command += ["--run", lease.run_id, "--token", str(lease.token), "--owner", lease.owner]
+        command += ["--resuming"] * self._claim.resuming
+        return command + ["--allow-parallel"] * self._allow_parallel
+
+
+def _copy(output: IO[bytes], file: Path) -> None:
+    """Appends what the child prints to the run's log file, without secrets, until its last writer is gone."""
+    with file.open("a", encoding="utf-8", buffering=1) as log:
+        while line := output.readline(1 << 16):
+            with suppress(OSError):  # a full disk: the child must not block on its output for that
+                log.write(redact(line.decode("utf-8", "replace")))

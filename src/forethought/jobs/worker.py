@@ -1,0 +1,105 @@
+"""Does the queued runs: ``python -m forethought.jobs.worker --workspace DIR [--run ID] [--once]``.
+
+SIGTERM or SIGINT lets the run reach its next check, records it as interrupted and ends; a second one kills it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from types import FrameType
+
+from forethought.errors import ForethoughtError, JobError
+from forethought.jobs.context import open_workspace
+from forethought.jobs.faults import one_line
+from forethought.jobs.processes import is_dead, this_process
+from forethought.jobs.supervisor import GRACE_SECONDS, Supervisor
+from forethought.store.run_queue import Claim, RunQueue
+
+IDLE_SECONDS = 1.0
+MAX_CLAIMS = 3
+"""A run whose worker vanished is taken over until it was claimed so often; it may be what kills the worker."""
+
+
+@dataclass
+class Stop:
+    """What signals asked for."""
+
+    asked: threading.Event = field(default_factory=threading.Event)
+    twice: threading.Event = field(default_factory=threading.Event)
+
+    def __call__(self, _number: int, _frame: FrameType | None) -> None:
+        (self.twice if self.asked.is_set() else self.asked).set()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0; 1 when the one run asked for did not end as done."""
+    options = _parse(arguments)
+    stop = Stop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, stop)
+    try:
+        workspace, store = open_workspace(options.workspace)
+        queue = RunQueue(store)
+        claims = _one(queue, options.run) if options.run else _all(queue, stop, once=options.once)
+        for claim in claims:
+            print(f"Run {claim.run.id} ({claim.run.kind}) begins.", flush=True)
+            supervisor = Supervisor(
+                workspace,
+                queue,
+                claim,
+                stop=stop.asked,
+                hurry=stop.twice,
+                allow_parallel=options.allow_parallel,
+                grace=options.grace,
+            )
+            supervisor.run()
+            run = queue.get(claim.run.id)
+            print(f"Run {run.id} is {run.status}. {run.error}".rstrip(), flush=True)
+        return 1 if options.run and queue.get(options.run).status != "done" else 0
+    except ForethoughtError as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return error.exit_code
+
+
+def _one(queue: RunQueue, run_id: str) -> Iterator[Claim]:
+    claim = queue.claim(run_id, str(this_process()))
+    if claim is None:
+        run = queue.get(run_id)
+        raise JobError(f"The run {run_id} is {run.status}, not queued.", hint="`forethought runs show` says more.")
+    yield claim
+
+
+def _all(queue: RunQueue, stop: Stop, *, once: bool) -> Iterator[Claim]:
+    """Claims as they come, oldest first, those that another worker lost included."""
+    owner = str(this_process())
+    while not stop.asked.is_set():
+        for lost in queue.expire(is_dead):
+            if lost.status == "interrupted" and queue.attempts(lost.id) < MAX_CLAIMS:
+                queue.requeue(lost.id)
+        if claim := queue.claim_next(owner):
+            yield claim
+        elif once:
+            return
+        else:
+            stop.asked.wait(IDLE_SECONDS)
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m forethought.jobs.worker", description="Does the queued runs.")
+    parser.add_argument("--workspace", required=True, help="folder of the records")
+    parser.add_argument("--run", help="do this run only")
+    parser.add_argument("--once", action="store_true", help="end when no run is waiting")
+    parser.add_argument("--allow-parallel", action="store_true", help="do not wait for other torch runs")
+    parser.add_argument(
+        "--grace", type=float, default=GRACE_SECONDS, help="seconds a run may take to stop before it is killed"
+    )
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

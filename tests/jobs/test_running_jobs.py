@@ -1,0 +1,361 @@
+"""Whole runs in real processes: they finish, fail, are killed at every level, go on, and leave nothing behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from forethought.core import registry
+from forethought.core.records import Run
+from forethought.errors import JobError, NotFoundError, UsageError
+from forethought.jobs import client, worker
+from forethought.jobs.context import log_file, open_workspace
+from forethought.jobs.executors import executor_named
+from forethought.jobs.redaction import _known_secrets
+from forethought.store.run_queue import RunQueue
+
+PLUGIN = Path(__file__).parent / "plugin"
+
+
+def until(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+    return found
+
+
+def gone(pid):
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch, tmp_path):
+    """The plug-in is found here and in every process started; locks are this test's own."""
+    monkeypatch.syspath_prepend(PLUGIN)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(PLUGIN), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("FORETHOUGHT_RUNTIME_DIR", str(tmp_path / "locks"))
+    registry._table.cache_clear()
+    yield
+    registry._table.cache_clear()
+
+
+class Place:
+    """A workspace with its store, and the steps tests are made of."""
+
+    def __init__(self, store, workspace):
+        self.store, self.workspace, self.queue = store, workspace, RunQueue(store)
+        self.processes = []
+
+    def submit(self, kind, **fields):
+        config = fields.pop("config", {})
+        return client.submit(self.store, self.workspace, Run(kind=f"example-{kind}", config=config, **fields))
+
+    def worker(self, *options):
+        command = [sys.executable, "-m", "forethought.jobs.worker", "--workspace", str(self.workspace.root), *options]
+        process = subprocess.Popen(command)
+        self.processes.append(process)
+        return process
+
+    def work(self, *options):
+        """A worker in this process; its runs have processes of their own all the same."""
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+        try:
+            return worker.main(["--workspace", str(self.workspace.root), *options])
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+    def file(self, run, name):
+        path = self.workspace.run_folder(run.id) / name
+        return until(lambda: path.exists() and path)
+
+    def lines(self, run):
+        return [row.value for row in self.queue.stream("log", run.id)]
+
+
+@pytest.fixture
+def place(store, workspace):
+    place = Place(store, workspace)
+    yield place
+    for process in place.processes:
+        process.kill()
+        process.wait()
+
+
+def child_of(process):
+    return until(lambda: [c for c in psutil.Process(process.pid).children() if "jobs.child" in " ".join(c.cmdline())])[
+        0
+    ]
+
+
+# --- the whole way ---
+
+
+def test_a_submitted_run_is_done_by_a_detached_worker_and_watched(place):
+    run = place.submit("count", config={"steps": 5})
+    handle = client.start_worker(place.workspace, run.id)
+    events = list(client.watch(place.store, run.id, worker=handle))
+    assert events[-1] == client.StatusChanged("done", "")
+    assert [e.line for e in events if isinstance(e, client.Logged)] == ["from 0"]
+    assert [e.step for e in events if isinstance(e, client.Measured)] == [1, 2, 3, 4, 5]
+    assert [e.values["odd"] for e in events if isinstance(e, client.Measured)] == [None] * 5
+    assert [e.text for e in events if isinstance(e, client.Sampled)] == [{"answer": "<b>yes</b>\x00"}]
+    assert [e.progress.done for e in events if isinstance(e, client.Progressed)][-1] == 5
+    ended = client.wait(place.store, run.id)
+    assert (ended.metrics, ended.artefacts) == ({"first": 0, "last": 5}, {"count": "checkpoint"})
+    until(lambda: not executor_named("local").alive(handle))
+    assert f"Run {run.id} is done." in log_file(place.workspace, run.id).read_text()
+    with pytest.raises(JobError, match="it is done"):
+        client.resume(place.store, run.id)
+
+
+def test_one_worker_does_all_that_waits_and_ends(place):
+    runs = [
+        place.submit("count", config={"steps": 1}),
+        place.submit("raise"),
+        place.submit("count", config={"steps": 1}),
+    ]
+    assert place.work("--once") == 0
+    assert [place.queue.get(run.id).status for run in runs] == ["done", "failed", "done"]
+
+
+def test_two_workers_race_for_one_run_and_one_does_it(place):
+    run = place.submit("count", config={"steps": 3})
+    codes = sorted(place.wait() for place in [place.worker("--run", run.id) for _ in range(2)])
+    assert codes == [0, 1] or codes == [0, 0]  # the slower one may look when it is done already
+    assert place.lines(run) == ["from 0"]
+    assert place.queue.attempts(run.id) == 1
+
+
+# --- kill -9 at every level ---
+
+
+def test_a_killed_run_is_interrupted_and_goes_on_from_its_checkpoint(place):
+    run = place.submit("count", config={"steps": 6, "pause_at": 4})
+    process = place.worker("--run", run.id)
+    place.file(run, "paused")
+    child_of(process).kill()
+    assert process.wait() == 1
+    ended = place.queue.get(run.id)
+    assert ended.status == "interrupted"
+    assert "SIGKILL" in ended.error
+    assert f"forethought runs resume {run.id}" in ended.error
+    (place.workspace.run_folder(run.id) / "go").touch()
+    client.resume(place.store, run.id)
+    assert place.work("--run", run.id) == 0
+    assert place.queue.get(run.id).metrics == {"first": 4, "last": 6}
+    assert place.lines(run)[-1] == "from 4"
+
+
+def test_a_killed_worker_takes_its_run_along_and_resume_goes_on(place):
+    run = place.submit("count", config={"steps": 6, "pause_at": 4})
+    process = place.worker("--run", run.id)
+    place.file(run, "paused")
+    child = child_of(process)
+    process.kill()
+    process.wait()
+    until(lambda: gone(child.pid))
+    assert client.wait(place.store, run.id, timeout=20).status == "interrupted"
+    (place.workspace.run_folder(run.id) / "go").touch()
+    client.resume(place.store, run.id)
+    assert place.work("--run", run.id) == 0
+    assert place.queue.get(run.id).metrics == {"first": 4, "last": 6}
+
+
+def test_another_worker_takes_over_what_a_killed_one_lost(place):
+    run = place.submit("count", config={"steps": 6, "pause_at": 4})
+    process = place.worker("--run", run.id)
+    place.file(run, "paused")
+    (place.workspace.run_folder(run.id) / "go").touch()
+    process.send_signal(signal.SIGSTOP)  # so that the child cannot end well before the worker is killed
+    process.kill()
+    process.wait()
+    place.work("--once")
+    assert place.queue.get(run.id).status == "done"
+
+
+def test_a_run_that_keeps_losing_its_worker_is_not_taken_over_for_ever(place):
+    run = place.submit("count", config={"steps": 1})
+    for _ in range(worker.MAX_CLAIMS):
+        place.queue.claim(run.id, "gone")
+        place.queue.expire(lambda owner: True)
+        if place.queue.attempts(run.id) < worker.MAX_CLAIMS:
+            place.queue.requeue(run.id)
+    place.work("--once")
+    assert place.queue.get(run.id).status == "interrupted"
+    assert place.queue.attempts(run.id) == worker.MAX_CLAIMS
+
+
+def test_the_children_of_a_run_end_with_the_worker(place):
+    run = place.submit("parent")
+    process = place.worker("--run", run.id)
+    pids = [int(pid) for pid in place.file(run, "pids").read_text().split()]
+    assert not any(gone(pid) for pid in pids)
+    process.kill()
+    process.wait()
+    until(lambda: all(gone(pid) for pid in pids))
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGSEGV, "failed"), (signal.SIGKILL, "interrupted")])
+def test_the_signal_that_ended_a_run_is_named(place, number, status):
+    run = place.submit("signal", config={"number": int(number)})
+    assert place.work("--run", run.id) == 1
+    ended = place.queue.get(run.id)
+    assert ended.status == status
+    assert number.name in ended.error
+
+
+# --- stopping ---
+
+
+def test_a_worker_asked_to_end_interrupts_its_run(place):
+    run = place.submit("count", config={"steps": 6, "pause_at": 4})
+    process = place.worker("--run", run.id)
+    place.file(run, "paused")
+    client.stop(place.store, run.id)
+    assert process.wait() == 1
+    ended = place.queue.get(run.id)
+    assert ended.status == "interrupted"
+    assert ended.error == f"Stopped before it was done. Go on with `forethought runs resume {run.id}`."
+    assert ended.progress.done == 4
+
+
+def test_a_cancelled_run_stops_at_its_next_check(place):
+    run = place.submit("count", config={"steps": 6, "pause_at": 4})
+    process = place.worker("--run", run.id)
+    place.file(run, "paused")
+    with pytest.raises(JobError, match="still running"):
+        client.resume(place.store, run.id)
+    assert client.cancel(place.store, run.id).status == "running"
+    assert process.wait() == 1
+    ended = place.queue.get(run.id)
+    assert (ended.status, ended.error) == ("cancelled", "")
+
+
+def test_a_run_that_does_not_stop_is_killed_after_its_grace(place):
+    run = place.submit("deaf")
+    process = place.worker("--run", run.id, "--grace", "0.2")
+    place.file(run, "paused")
+    process.terminate()
+    assert process.wait() == 1
+    ended = place.queue.get(run.id)
+    assert ended.status == "interrupted"
+    assert "did not stop when it was asked to" in ended.error
+
+
+# --- how errors surface ---
+
+
+def test_a_deliberate_error_is_told_in_its_own_words(place):
+    run = place.submit("raise", config={"ours": True})
+    assert place.work("--run", run.id) == 1
+    ended = place.queue.get(run.id)
+    assert (ended.status, ended.error) == ("failed", "The file is empty. Add a line.")
+
+
+def test_any_other_error_is_named_by_type_with_its_traceback_in_the_log_file(place):
+    run = place.submit("raise")
+    assert place.work("--run", run.id) == 1
+    ended = place.queue.get(run.id)
+    assert (ended.status, ended.error) == ("failed", "ValueError: first line second line")
+    assert place.lines(run) == ["about to fail"]
+    assert "Traceback (most recent call last)" in log_file(place.workspace, run.id).read_text()
+
+
+def test_a_body_that_returns_something_else_has_failed(place):
+    run = place.submit("wrong")
+    place.work("--run", run.id)
+    assert "returned dict instead of a JobResult" in place.queue.get(run.id).error
+
+
+def test_secrets_reach_neither_record_nor_log_nor_arguments(place, monkeypatch):
+    monkeypatch.setenv("EXAMPLE_API_KEY", "correct-horse-battery")
+    _known_secrets.cache_clear()
+    with pytest.raises(UsageError, match="secret"):
+        place.submit("leak", config={"key": "correct-horse-battery"})
+    run = place.submit("leak")
+    place.work("--run", run.id)
+    _known_secrets.cache_clear()
+    log = log_file(place.workspace, run.id).read_text()
+    assert "printed [hidden]" in log
+    assert place.lines(run) == ["logged [hidden]"]
+    ended = place.queue.get(run.id)
+    assert ended.error == "RuntimeError: raised [hidden]"
+    assert "correct-horse" not in log + ended.model_dump_json()
+
+
+def test_a_full_disk_pauses_the_run_with_a_plain_message(place):
+    run = place.submit("full")
+    place.work("--run", run.id)
+    ended = place.queue.get(run.id)
+    assert ended.status == "interrupted"
+    assert "is full" in ended.error
+    assert f"forethought runs resume {run.id}" in ended.error
+
+
+def test_an_unknown_job_is_refused_with_the_nearest_name(place):
+    with pytest.raises(NotFoundError, match="example-count"):
+        place.submit("cuont")
+
+
+def test_a_worker_that_cannot_start_is_noticed(place, monkeypatch):
+    run = place.submit("count", config={"steps": 1})
+    monkeypatch.setenv("FORETHOUGHT_DATABASE_URL", "mysql://nowhere")
+    handle = client.start_worker(place.workspace, run.id)
+    with pytest.raises(JobError, match="ended before it took the run"):
+        client.wait(place.store, run.id, worker=handle, timeout=30)
+
+
+# --- one torch run at a time ---
+
+
+def test_two_torch_runs_take_turns_and_the_waiting_one_says_so(place):
+    first = place.submit("alone", uses_torch=True, config={"seconds": 600})
+    second = place.submit("alone", uses_torch=True, config={"seconds": 0.1})
+    place.worker("--run", first.id)
+    until(lambda: (place.workspace.root / "busy").exists())
+    place.worker("--run", second.id)
+    waiting = until(lambda: place.queue.get(second.id).progress.message)
+    assert waiting == f"Waiting for run {first.id}: one torch run at a time."
+    (place.workspace.root / "busy").unlink()
+    client.cancel(place.store, first.id)
+    assert client.wait(place.store, second.id, timeout=30).status == "done"
+
+
+def test_torch_runs_run_together_when_asked(place):
+    first = place.submit("alone", uses_torch=True, config={"seconds": 600})
+    place.worker("--run", first.id)
+    until(lambda: (place.workspace.root / "busy").exists())
+    second = place.submit("alone", uses_torch=True, config={"seconds": 0.1})
+    place.work("--run", second.id, "--allow-parallel")
+    assert "FileExistsError" in place.queue.get(second.id).error
+
+
+def test_a_disk_filled_to_the_last_byte_leaves_the_database_whole_and_the_run_resumable(tmp_path, monkeypatch):
+    monkeypatch.delenv("FORETHOUGHT_DATABASE_URL", raising=False)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("may not mount a small disk here")
+    try:
+        workspace, store = open_workspace(str(disk))
+        place = Place(store, workspace)
+        run = place.submit("fill")
+        assert place.work("--run", run.id) == 1
+        ended = place.queue.get(run.id)
+        assert ended.status == "interrupted"
+        assert "is full (0 MB free); the run was paused. Free some space first." in ended.error
+        with store.read() as connection:
+            assert connection.exec_driver_sql("PRAGMA integrity_check").scalar_one() == "ok"
+        (workspace.run_folder(run.id) / "filler").unlink()
+        client.resume(store, run.id)
+        assert place.work("--run", run.id) == 0
+        store.close()
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
