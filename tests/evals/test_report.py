@@ -175,6 +175,19 @@ def test_a_difference_that_could_be_chance_is_called_so(tmp_path, task, problems
     assert "No clear difference" in text
 
 
+def test_an_evaluation_of_which_nothing_could_be_judged_is_still_reported(tmp_path, task):
+    problem = Problem(task_id=task.id, input="q")
+    lost = Outcome(problem_id=problem.id, attempt=Attempt(answer=""), correct=None, failure="connection reset")
+    metrics = measure([lost]) | {"seconds": 0.0, "timed": 0, "seconds_per_problem": None}
+    evaluation = Evaluation(task_id=task.id, arm="a", model="m", style="answer", metrics=metrics, outcomes=(lost,))
+    html_path, json_path = write_report(tmp_path, "t", task, [evaluation], compare([evaluation]), [problem])
+    page = assert_inert(html_path.read_text(encoding="utf-8"))
+    assert "No answer could be judged." in page.text
+    assert "connection reset" in page.text
+    data = json.loads(json_path.read_text(encoding="utf-8"))
+    assert (data["chance_level"], data["arms"][0]["accuracy"], data["comparisons"]) == (None, None, [])
+
+
 def test_a_report_is_replaced_whole_and_leaves_nothing_behind(tmp_path, task, problems, verifiers, arms):
     evaluations = evaluate(task, problems, arms[:1], verifiers, SilentReporter())
     write_report(tmp_path, "first", task, evaluations, [], problems)
@@ -198,6 +211,7 @@ def test_a_task_without_step_verifier_says_nothing_of_steps(tmp_path, task, prob
     answers_only = [verifier for verifier in verifiers if verifier.judges == "answer"]
     evaluations = evaluate(task, problems, arms, answers_only, SilentReporter())
     html_path, json_path = write_report(tmp_path, "t", task, evaluations, compare(evaluations), problems)
+    assert "the facts entail" in Page(html_path.read_text(encoding="utf-8")).text
     assert "every step" not in Page(html_path.read_text(encoding="utf-8")).text.lower()
     assert json.loads(json_path.read_text(encoding="utf-8"))["steps_checked"] is False
 
@@ -249,6 +263,9 @@ def test_examples_show_every_kind_and_cut_endless_text():
         outcome(correct=None),
     ]
     shown = examples_of(outcomes, {problem.id: problem})
+    told = Verdict(passed=False, reason="no", findings=(Finding(start=0, end=1, ok=False, message="no"),))
+    (once,) = examples_of([outcome(verdicts={"v": told})], {problem.id: problem})
+    assert once.reasons == ()  # the step says it already
     assert [e.kind for e in shown] == ["verified", "verified", "right", "lucky", "wrong", "unreadable", "unjudged"]
     assert shown[5].raw.endswith("… (7 more characters)")
 
