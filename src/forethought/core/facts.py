@@ -1,0 +1,169 @@
+"""What is known of a trace beyond itself: its problem, its verdicts, its ratings, the datasets it is in.
+
+``TraceFacts`` is what filters judge; the store keeps the same facts in columns. Both are made by the functions here,
+so that they cannot differ.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import NamedTuple, Self
+
+from forethought.core.records import Json, Judges, Problem, Review, Score, Trace
+
+SEPARATOR = "\ufdd0"
+"""A code point that is no character (Unicode, section 23.7); ``fold`` never leaves one, so no match spans two texts."""
+_UNSTORABLE = str.maketrans({"\0": "\ufffd", SEPARATOR: "\ufffd"})
+
+
+@dataclass(frozen=True)
+class TraceFacts:
+    """One trace as filters see it."""
+
+    id: str
+    problem_id: str
+    origin: str
+    created_at: datetime
+    model: str = ""
+    style: str = ""
+    tags: frozenset[str] = frozenset()
+    """The trace's own and its problem's."""
+    topic: tuple[str, ...] = ()
+    level: int | None = None
+    has_reference: bool = False
+    reasoning: str | None = None
+    text: str = ""
+    """Input, reasoning and answer, as ``searchable`` joins them."""
+    failed: bool = False
+    repaired: bool = False
+    """Another trace repairs this one."""
+    is_repair: bool = False
+    verified: bool | None = None
+    verdicts: Mapping[str, bool | None] = field(default_factory=dict)
+    """Folded name of a verifier -> whether its latest verdict passed; None: it could not judge."""
+    rating: float | None = None
+    splits: frozenset[tuple[str, str]] = frozenset()
+    """(dataset name, split) of every dataset that holds the trace or its problem."""
+
+
+class Judged(NamedTuple):
+    """What a summary needs of a score. ``verifier`` is folded."""
+
+    verifier: str
+    judges: Judges
+    passed: bool | None
+    order: tuple[datetime, str]
+
+    @classmethod
+    def of(cls, score: Score) -> Self:
+        return cls(fold(score.verifier), score.judges, score.verdict.passed, (utc(score.created_at), score.id))
+
+
+class Rated(NamedTuple):
+    """What a summary needs of a review. ``reviewer`` is folded."""
+
+    reviewer: str
+    rating: int | None
+    order: tuple[datetime, str]
+
+    @classmethod
+    def of(cls, review: Review) -> Self:
+        return cls(fold(review.reviewer), review.rating, (utc(review.created_at), review.id))
+
+
+def facts_of(
+    trace: Trace,
+    problem: Problem,
+    *,
+    scores: Iterable[Score] = (),
+    reviews: Iterable[Review] = (),
+    repaired: bool = False,
+    splits: Iterable[tuple[str, str]] = (),
+) -> TraceFacts:
+    """The facts of a trace, from the records that speak of it."""
+    judged = latest_verdicts(Judged.of(score) for score in scores)
+    return TraceFacts(
+        id=trace.id,
+        problem_id=trace.problem_id,
+        origin=trace.origin,
+        created_at=utc(trace.created_at),
+        model=trace.model,
+        style=trace.style,
+        tags=frozenset((*trace.tags, *problem.tags)),
+        topic=problem.topic,
+        level=problem.level,
+        has_reference=problem.reference is not None,
+        reasoning=trace.reasoning,
+        text=searchable(problem.input, trace.reasoning or "", trace.answer),
+        failed=trace.failure is not None,
+        repaired=repaired,
+        is_repair=trace.parent_id is not None,
+        verified=verified(judged.values()),
+        verdicts={name: one.passed for name, one in judged.items()},
+        rating=mean_rating(Rated.of(review) for review in reviews),
+        splits=frozenset(splits),
+    )
+
+
+def fold(text: str) -> str:
+    """How all text is compared: case-folded, composed (NFC), and without the code points a database cannot hold."""
+    if text.isascii():
+        folded = text.lower()
+    else:
+        folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+    return folded.translate(_UNSTORABLE)
+
+
+def searchable(problem_input: Json, *texts: str) -> str:
+    """The folded texts that free text is looked for in, kept apart."""
+    return SEPARATOR.join(fold(text) for text in (input_text(problem_input), *texts))
+
+
+def input_text(problem_input: Json) -> str:
+    """An input as text: itself, or as JSON."""
+    return problem_input if isinstance(problem_input, str) else json.dumps(problem_input, ensure_ascii=False)
+
+
+def topic_paths(topic: Iterable[str]) -> list[str]:
+    """A topic and its ancestors as folded paths: ("law", "tax") gives "law" and "law/tax"."""
+    steps = fold("/".join(topic)).split("/") if tuple(topic) else []
+    return ["/".join(steps[: count + 1]) for count in range(len(steps))]
+
+
+def has_reasoning(reasoning: str | None) -> bool:
+    """Whether there is any reasoning but blanks."""
+    return bool(reasoning and reasoning.strip())
+
+
+def latest_verdicts(judged: Iterable[Judged]) -> dict[str, Judged]:
+    """Folded verifier name -> its newest word."""
+    latest: dict[str, Judged] = {}
+    for one in sorted(judged, key=lambda one: one.order):
+        latest[one.verifier] = one
+    return latest
+
+
+def verified(latest: Iterable[Judged]) -> bool | None:
+    """False when any verifier refused; True when all that could judge passed and one of them judged the answer."""
+    known = [one for one in latest if one.passed is not None]
+    if not all(one.passed for one in known):
+        return False
+    return True if any(one.judges == "answer" for one in known) else None
+
+
+def mean_rating(rated: Iterable[Rated]) -> float | None:
+    """Mean of each rater's newest rating; None when nobody rated."""
+    latest: dict[str, int] = {}
+    for one in sorted(rated, key=lambda one: one.order):
+        if one.rating is not None:
+            latest[one.reviewer] = one.rating
+    return sum(latest.values()) / len(latest) if latest else None
+
+
+def utc(moment: datetime) -> datetime:
+    """The moment in UTC; one without a zone is taken as UTC."""
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

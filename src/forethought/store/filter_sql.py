@@ -1,0 +1,176 @@
+"""Filters as SQL conditions over ``traces``. One function a field, each the twin of its ``test`` in ``filter_spec``.
+
+No condition is ever NULL, so that ``NOT`` means what it means in Python. Text is looked for with ``instr`` or
+``strpos``, never with LIKE, so that ``%``, ``_`` and backslashes are only characters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, String, and_, column, false, func, literal, not_, or_, select, table, true
+from sqlalchemy.sql.functions import coalesce
+
+from forethought.core.facts import fold
+from forethought.core.filter_spec import (
+    COMPARE,
+    PASSED,
+    AllOf,
+    AnyOf,
+    FilterSpec,
+    Not,
+    Op,
+    SplitOf,
+    Term,
+    Value,
+    VerdictOf,
+    day_or_instant,
+)
+from forethought.store.keys import is_id, key
+from forethought.store.tables import dataset_items, datasets, trace_tags, trace_texts, trace_verdicts, traces
+
+TRIGRAM = 3
+MOST_TRIGRAMS = 24
+"""Of a long text only the first trigrams narrow the search; the rest is compared."""
+_search = table("trace_search", column("rowid"), column("trace_search", String))
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """What the conditions are written for."""
+
+    name: str
+    has_text_index: bool
+
+
+def condition(spec: FilterSpec, dialect: Dialect) -> ColumnElement[bool]:
+    """The condition that selects exactly the traces that ``matches(spec, ...)`` accepts."""
+    match spec:
+        case Term(field="text"):
+            return _text(str(spec.value), dialect)
+        case Term():
+            return CONDITIONS[spec.field](spec.op, spec.value)
+        case Not():
+            return not_(condition(spec.part, dialect))
+        case AllOf():
+            return and_(true(), *(condition(part, dialect) for part in spec.parts))
+        case AnyOf():
+            return or_(false(), *(condition(part, dialect) for part in spec.parts))
+
+
+def _text(value: str, dialect: Dialect) -> ColumnElement[bool]:
+    wanted = fold(value)
+    position = func.instr if dialect.name == "sqlite" else func.strpos
+    holds = position(trace_texts.c.folded, literal(wanted, String)) > 0
+    query = select(trace_texts.c.trace_seq).where(holds)
+    if dialect.has_text_index and len(wanted) >= TRIGRAM:
+        near = select(_search.c.rowid).where(_search.c.trace_search.op("MATCH")(_trigrams(wanted)))
+        return traces.c.seq.in_(query.where(trace_texts.c.trace_seq.in_(near)))
+    return query.where(trace_texts.c.trace_seq == traces.c.seq).exists()
+
+
+def _trigrams(wanted: str) -> str:
+    """An FTS5 query for texts that hold all of these trigrams, in whatever order."""
+    starts = range(min(len(wanted) - TRIGRAM + 1, MOST_TRIGRAMS))
+    pieces = dict.fromkeys(wanted[start : start + TRIGRAM].replace('"', '""') for start in starts)
+    return " AND ".join(f'"{piece}"' for piece in pieces)
+
+
+def _has(_op: Op, value: Value) -> ColumnElement[bool]:
+    return {
+        "reasoning": traces.c.has_reasoning.is_(True),
+        "reference": traces.c.has_reference.is_(True),
+        "rating": traces.c.rating.is_not(None),
+    }[str(value)]
+
+
+def _equal(found: Column[Any], prepare: Callable[[str], str]) -> Callable[[Op, Value], ColumnElement[bool]]:
+    return lambda _op, value: found == prepare(str(value))
+
+
+def _flag(found: Column[Any]) -> Callable[[Op, Value], ColumnElement[bool]]:
+    words = {"yes": True, "no": False, "unknown": None}
+    return lambda _op, value: found.is_(words[str(value)])
+
+
+def _number(found: Column[Any]) -> Callable[[Op, Value], ColumnElement[bool]]:
+    return lambda op, value: coalesce(_compared(found, op, value), false())
+
+
+def _compared(found: ColumnElement[Any], op: Op, value: object) -> ColumnElement[bool]:
+    compared: Any = COMPARE[op](found, value)  # on columns the operators build conditions
+    return compared  # type: ignore[no-any-return]  # SQLAlchemy types it only where the operator is written out
+
+
+def _problem(_op: Op, value: Value) -> ColumnElement[bool]:
+    return traces.c.problem_id == value if is_id(str(value)) else false()
+
+
+def _tagged(kind: str) -> Callable[[Op, Value], ColumnElement[bool]]:
+    def with_value(_op: Op, value: Value) -> ColumnElement[bool]:
+        return traces.c.seq.in_(
+            select(trace_tags.c.trace_seq).where(trace_tags.c.kind == kind, trace_tags.c.value_key == key(str(value)))
+        )
+
+    return with_value
+
+
+def _verdict(_op: Op, value: Value) -> ColumnElement[bool]:
+    assert isinstance(value, VerdictOf)
+    query = select(trace_verdicts.c.trace_seq).where(trace_verdicts.c.verifier_key == key(value.verifier))
+    if value.outcome is not None:
+        query = query.where(trace_verdicts.c.passed.is_(PASSED[value.outcome]))
+    return traces.c.seq.in_(query)
+
+
+def _dataset(_op: Op, value: Value) -> ColumnElement[bool]:
+    return _in_items(_items_of(str(value)))
+
+
+def _split(_op: Op, value: Value) -> ColumnElement[bool]:
+    assert isinstance(value, SplitOf)
+    in_split = dataset_items.c.split == fold(value.split)
+    return _in_items(in_split if value.dataset is None else and_(in_split, _items_of(value.dataset)))
+
+
+def _items_of(dataset: str) -> ColumnElement[bool]:
+    return dataset_items.c.dataset_id.in_(select(datasets.c.id).where(datasets.c.name == fold(dataset)))
+
+
+def _in_items(where: ColumnElement[bool]) -> ColumnElement[bool]:
+    chosen = select(dataset_items.c.item_id).where(where)
+    rejected = select(dataset_items.c.other_id).where(where, dataset_items.c.other_id.is_not(None))
+    return or_(traces.c.id.in_(chosen), traces.c.id.in_(rejected), traces.c.problem_id.in_(chosen))
+
+
+def _created(op: Op, value: Value) -> ColumnElement[bool]:
+    assert isinstance(value, date)
+    first, last = day_or_instant(value)
+    if op == "=":
+        return traces.c.created_at.between(first, last)
+    return _compared(traces.c.created_at, op, last if op in (">", "<=") else first)
+
+
+CONDITIONS: Mapping[str, Callable[[Op, Value], ColumnElement[bool]]] = {
+    "has": _has,
+    "origin": _equal(traces.c.origin, fold),
+    "model": _equal(traces.c.model_key, key),
+    "style": _equal(traces.c.style_key, key),
+    "tag": _tagged("tag"),
+    "topic": _tagged("topic"),
+    "level": _number(traces.c.level),
+    "problem": _problem,
+    "rating": _number(traces.c.rating),
+    "length": _number(traces.c.reasoning_length),
+    "verified": _flag(traces.c.verified),
+    "verifier": _verdict,
+    "failed": _flag(traces.c.failed),
+    "repaired": _flag(traces.c.repaired),
+    "repair": lambda _op, value: traces.c.parent_id.is_not(None) if value == "yes" else traces.c.parent_id.is_(None),
+    "dataset": _dataset,
+    "split": _split,
+    "created": _created,
+}

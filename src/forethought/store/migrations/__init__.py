@@ -1,0 +1,111 @@
+"""Brings a database's schema up to date: all of it, or none.
+
+The steps are Alembic revisions in ``versions``. Alembic itself is imported only when there is something to do.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from forethought.errors import StoreError
+
+HEAD = "0002"
+"""The newest revision in ``versions``; a test compares."""
+TEXT_INDEX = "trace_search"
+"""Table of the trigram index of 0002; SQLite only, and only where it was built with FTS5."""
+_LOCK = 0x464F5245
+"""PostgreSQL advisory lock: of several processes that open an old database, one migrates."""
+
+
+def upgrade(engine: Engine) -> bool:
+    """Migrates if needed. Returns whether the database has the text index.
+
+    An old SQLite file is first copied to ``<file>.backup-<revision>-<time>``. StoreError when the database is newer
+    than this code, or a step fails; the database is then as it was.
+    """
+    with engine.connect() as connection:
+        found = _revision(connection)
+    if found != HEAD:
+        _upgrade(engine, found)
+    with engine.connect() as connection:
+        return inspect(connection).has_table(TEXT_INDEX)
+
+
+def _upgrade(engine: Engine, found: str | None) -> None:
+    known = sorted(path.name[:4] for path in (Path(__file__).parent / "versions").glob("[0-9]*.py"))
+    if found is not None and found not in known:
+        raise StoreError(
+            f"The database has schema {found}, newer than this program knows ({HEAD}).",
+            hint="Update Forethought, or use another workspace.",
+        )
+    backup = _back_up(engine, found) if found is not None else None
+    try:
+        with _alone(engine) as connection:
+            if _revision(connection) != HEAD:
+                _run_steps(connection)
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        if found is None:
+            raise
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise StoreError(
+            f"Migrating the database from schema {found} to {HEAD} failed: {reason}. It is as it was.",
+            hint=f"A copy is in {backup}." if backup else "Report this.",
+        ) from error
+
+
+def _revision(connection: Connection) -> str | None:
+    """The schema's revision; None for an empty database. StoreError for somebody else's."""
+    tables = set(inspect(connection).get_table_names())
+    if "alembic_version" in tables:
+        return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    if tables & {"tasks", "traces", "runs"}:
+        raise StoreError("The database holds tables of another program.", hint="Choose an empty one.")
+    return None
+
+
+@contextmanager
+def _alone(engine: Engine) -> Iterator[Connection]:
+    """A write transaction that excludes every other migration. SQLite cannot rebuild tables with foreign keys on."""
+    with engine.connect() as connection:
+        sqlite = engine.dialect.name == "sqlite"
+        connection = connection.execution_options(write=True)
+        if sqlite:
+            raw = connection.connection.driver_connection
+            assert isinstance(raw, sqlite3.Connection)
+            raw.execute("PRAGMA foreign_keys = OFF").close()
+        try:
+            with connection.begin():
+                if not sqlite:
+                    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+                yield connection
+        finally:
+            if sqlite:
+                raw.execute("PRAGMA foreign_keys = ON").close()
+
+
+def _run_steps(connection: Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    command.upgrade(config, "head")
+
+
+def _back_up(engine: Engine, revision: str) -> Path | None:
+    """A whole copy of an SQLite file, also while others use it; None for a database server."""
+    if engine.dialect.name != "sqlite" or not engine.url.database:
+        return None
+    file = Path(engine.url.database)
+    copy = file.with_name(f"{file.name}.backup-{revision}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
+    copy.touch(mode=0o600)
+    with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+    return copy
