@@ -215,6 +215,29 @@ def test_changed_number_anywhere_fails(reader: dict[str, Json], data: st.DataObj
     assert STEPS.verify(TASK, problem(reader), changed).passed is False
 
 
+@given(st.data())
+def test_no_text_breaks_the_step_verifier(data: st.DataObject) -> None:
+    """Whatever stands in the place of a value is right, wrong or no claim; the verdict can always be stored."""
+    odd = st.sampled_from(
+        ['"\\ud800"', '"\\q"', "007", "1e999", "9" * 20, "-0", '"\t"', '"' + "x" * 1999 + '"', "\x85"]
+    )
+    lines = TRACE.splitlines()
+    row = data.draw(st.integers(0, len(lines) - 1))
+    old = data.draw(st.sampled_from(lines[row].split()))
+    lines[row] = lines[row].replace(old, data.draw(odd | st.text(max_size=20)), 1)
+    verdict = check_steps("\n".join(lines))
+    assert Verdict.model_validate_json(verdict.model_dump_json()) == verdict
+
+
+@pytest.mark.parametrize("text", ["\\ud800", "x" * 3000, "\\u0000"])
+def test_odd_text_in_an_answer_is_wrong_and_the_verdict_can_be_stored(text: str) -> None:
+    for answer in (RIGHT.replace("refuse", text), RIGHT.replace('"full"', f'"full", "{text}"')):
+        verdict = ANSWER.verify(TASK, problem(READER), Attempt(answer=answer))
+        assert verdict.passed is False
+        assert Verdict.model_validate_json(verdict.model_dump_json()) == verdict
+        assert check_steps(TRACE, answer).passed is False
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -133,11 +133,11 @@ class PolicyVerifier:
         if isinstance(given, str):
             return _verdict(given)
         if given.outcome != right.outcome:
-            return _verdict(f"the decision is {right.outcome}, not {given.outcome[:40]}")
+            return _verdict(f"the decision is {right.outcome}, not {_shown(given.outcome)}")
         if missing := set(right.reasons) - set(given.reasons):
             return _verdict(f"the reason {sorted(missing)[0]} is missing")
         if extra := set(given.reasons) - set(right.reasons):
-            return _verdict(f"the reason {sorted(extra)[0][:40]} does not apply")
+            return _verdict(f"the reason {_shown(sorted(extra)[0])} does not apply")
         return _verdict("")
 
 
@@ -332,7 +332,9 @@ def _same(one: Scalar, other: Scalar) -> bool:
 
 
 def _shown(value: Scalar) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    """For a message: short, and without half characters that no record could hold."""
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _agree(one: Decision, other: Decision) -> bool:

@@ -166,7 +166,10 @@ class _Form:
         found = self._regex.fullmatch(line)
         if not found:
             return None
-        return [slot.read(text) for slot, text in zip(self._slots, found.groups(), strict=True)]
+        try:
+            return [slot.read(text) for slot, text in zip(self._slots, found.groups(), strict=True)]
+        except ValueError:  # looks like a value and is none: 007, a broken escape
+            return None
 
 
 def _formula(text: str) -> list[str | _Slot]:
