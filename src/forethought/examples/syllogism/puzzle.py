@@ -77,7 +77,8 @@ def read(problem_input: Json) -> Puzzle:
     if len(questions) != 1:
         raise UnsolvableError(f"The text asks {len(questions)} questions of the form 'are all X Y?'; one is needed.")
     start, target = _asked(questions[0], {word for fact in facts for word in fact})
-    return Puzzle(facts=tuple(dict.fromkeys(facts)), start=start, target=target)
+    informative = dict.fromkeys((subject, what) for subject, what in facts if subject != what)
+    return Puzzle(facts=tuple(informative), start=start, target=target)
 
 
 def fact_pairs(match: re.Match[str]) -> list[Pair]:

@@ -21,7 +21,8 @@ MAX_CHARS = 50_000
 _ANSWER = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
 _SENTENCE = re.compile(r"[^.!?;:,\n]+[.!?;:,\n]?")
 _JOIN = re.compile(
-    r"\s+(?:and|but|then|because|since|so|which means)\s+(?=(?:all|every|each|any|so|it|therefore|no|not)\s)", re.I
+    r"(?<=[\w)])\s+(?:and|but|then|because|since|so|which means)\s+(?=(?:all|every|each|any|so|it|therefore|no|not)\s)",
+    re.I,
 )
 _OPENING = re.compile(
     r"^(?:(?:so|therefore|thus|hence|then|and|but|since|because|as|also|finally|first|next|now|we know|it follows"
@@ -107,13 +108,16 @@ class _Search:
         ]
         checked = [finding for finding in findings if finding.ok is not None]
         good = sum(bool(finding.ok) for finding in checked)
-        value = good / (len(checked) + (not self.concluded)) if checked else 0.0
+        lacking = not self.concluded or self.aside > good
+        value = good / (len(checked) + lacking) if checked else 0.0
         if not checked:
             reason = "no step can be checked"
         elif good < len(checked):
             reason = next(finding.message for finding in checked if not finding.ok)
         elif not self.concluded:
             reason = "the steps do not reach a conclusion about the words asked about"
+        elif self.aside > good:
+            reason = "most of what is said are facts that the search has not reached"
         else:
             return Verdict(value=1.0, passed=True, reason="every step follows", findings=tuple(findings))
         return Verdict(value=value, passed=False, reason=reason, findings=tuple(findings))
@@ -165,10 +169,8 @@ class _Search:
         return True, ""
 
     def _beside(self, claim: _Claim) -> tuple[bool | None, str]:
-        """True, but nothing the search has reached. Restating the facts once is no fault; doing it on and on is."""
+        """True, but nothing the search has reached: neither right nor wrong as a step."""
         self.aside += 1
-        if self.aside > len(self.puzzle.facts):
-            return False, "repeats facts that the search has not reached"
         return None, f"{claim.subject} are not reached from {self.puzzle.start} yet"
 
     def _one_fact_away(self, subject: str, what: str) -> bool:
@@ -190,7 +192,7 @@ class _Search:
             return False, f"it does follow that all {subject} are {what}"
         if (subject, what) != (self.puzzle.start, self.puzzle.target):
             return None, "not the question"
-        missing = sorted(all_reachable - reachable(self.shown, subject))
+        missing = sorted(all_reachable - reachable(self.shown, subject) - {subject})
         if missing:
             return False, f"the search is not finished: all {subject} are {missing[0]} too"
         if not all_reachable and subject not in self.dead_ends:
@@ -203,7 +205,7 @@ def _claims(reasoning: str) -> Iterator[tuple[int, int, list[_Claim]]]:
     """Each clause with its character span and the claims it makes; a question claims nothing."""
     for sentence in _SENTENCE.finditer(reasoning):
         start = sentence.start()
-        cuts = [start, *(start + join.end() for join in _JOIN.finditer(sentence[0])), sentence.end()]
+        cuts = [start, *(start + join.start() for join in _JOIN.finditer(sentence[0])), sentence.end()]
         for begin, end in pairwise(cuts):
             clause = reasoning[begin:end]
             plain = _OPENING.sub("", " ".join(clause.strip(" \t\r\n.!?;:,\"'*-").lower().split()) + " ").strip()

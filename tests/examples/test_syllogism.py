@@ -1,0 +1,356 @@
+from __future__ import annotations
+
+import random
+from collections import Counter
+from itertools import islice
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forethought.core.judging import Judgement, judge, refuse_unsound
+from forethought.core.records import Attempt, Problem, Task
+from forethought.core.seams import ProblemDraft
+from forethought.errors import UnsolvableError, UsageError
+from forethought.examples import syllogism
+from forethought.examples.syllogism.generator import SyllogismGenerator
+from forethought.examples.syllogism.puzzle import Puzzle, reachable, read
+from forethought.examples.syllogism.solver import SyllogismSolver
+from forethought.examples.syllogism.verifier import SyllogismStepsVerifier, SyllogismVerifier
+from forethought.examples.syllogism.words import plural, stock
+
+TASK = syllogism.task()
+VERIFIERS = [SyllogismVerifier(), SyllogismStepsVerifier()]
+SOLVER = SyllogismSolver()
+CLASSIC = "If all bloops are razzies and all razzies are lazzies, are all bloops definitely lazzies?"
+BROKEN = "All bloops are razzies. All lazzies are dorps. Are all bloops definitely dorps?"
+
+levels = st.integers(2, 9)
+seeds = st.integers(0, 10_000)
+
+
+def problem(text: str, reference: str | None = None) -> Problem:
+    return Problem(task_id=TASK.id, input=text, reference=reference)
+
+
+def judged(text: str, reasoning: str | None, answer: str = "yes") -> Judgement:
+    return judge(VERIFIERS, TASK, problem(text), Attempt(reasoning=reasoning, answer=answer))
+
+
+def steps_pass(text: str, reasoning: str) -> bool | None:
+    verdict = SyllogismStepsVerifier().verify(TASK, problem(text), Attempt(reasoning=reasoning, answer="yes"))
+    return verdict.passed
+
+
+def draft(seed: int, level: int, vocabulary: str = "train", index: int = 0) -> ProblemDraft:
+    stream = SyllogismGenerator().generate(seed=seed, level=level, vocabulary=vocabulary)
+    return next(islice(stream, index, None))
+
+
+# --- what the generator and the solver promise ------------------------------------------------------------------------
+
+
+@given(seeds, levels, st.sampled_from(["train", "heldout"]), st.integers(0, 3))
+@settings(max_examples=150, deadline=None)
+def test_the_solver_answers_every_generated_problem_with_a_proof(
+    seed: int, level: int, vocabulary: str, index: int
+) -> None:
+    made = draft(seed, level, vocabulary, index)
+    attempt = SOLVER.solve(TASK, made.input)
+    assert attempt.answer == made.reference
+    assert judge(VERIFIERS, TASK, problem(str(made.input)), attempt).verified
+    assert str(attempt.reasoning).split(". ")[-1].startswith("So ")
+
+
+def test_same_seed_same_problems_and_other_seeds_others() -> None:
+    first, again, other = (list(islice(SyllogismGenerator().generate(seed=s), 50)) for s in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+def test_the_word_stocks_are_large_and_disjoint() -> None:
+    train, heldout = set(stock("train")), set(stock("heldout"))
+    assert len(train) > 1500
+    assert len(heldout) > 600
+    assert not train & heldout
+    for vocabulary, words in (("train", train), ("heldout", heldout)):
+        for made in islice(SyllogismGenerator().generate(seed=3, vocabulary=vocabulary), 100):
+            assert read(made.input).words <= words
+
+
+def test_answers_are_balanced_at_every_level() -> None:
+    made = list(islice(SyllogismGenerator().generate(seed=5), 1000))
+    assert Counter(one.reference for one in made) == {"yes": 500, "no": 500}
+    for level in (3, 4, 5, 6):
+        answers = [one.reference for one in made if one.level == level]
+        assert answers.count("yes") == answers.count("no") > 90
+
+
+def test_no_problem_is_made_twice() -> None:
+    made = list(islice(SyllogismGenerator().generate(seed=5), 2000))
+    assert len({frozenset(read(one.input).facts) for one in made}) == len(made)
+
+
+def surface(puzzle: Puzzle) -> tuple[int, ...]:
+    """What can be counted without following facts: degrees of the asked words and where they stand."""
+    subjects, objects = zip(*puzzle.facts, strict=True)
+    return (
+        len(puzzle.facts),
+        len(puzzle.words),
+        subjects.count(puzzle.start),
+        objects.count(puzzle.start),
+        subjects.count(puzzle.target),
+        objects.count(puzzle.target),
+        int(subjects.index(puzzle.start) < objects.index(puzzle.target)),
+        int(subjects.index(puzzle.start) < len(puzzle.facts) / 2),
+        int(objects.index(puzzle.target) < len(puzzle.facts) / 2),
+    )
+
+
+@pytest.mark.parametrize("level", [2, 3, 6, 9])
+def test_surface_statistics_do_not_tell_yes_from_no(level: int) -> None:
+    made = list(islice(SyllogismGenerator().generate(seed=9, level=level), 6000))
+    seen: dict[tuple[int, ...], Counter[str]] = {}
+    for one in made[:3000]:
+        seen.setdefault(surface(read(one.input)), Counter())[one.reference] += 1
+    guesses = [
+        seen[key].most_common(1)[0][0] == one.reference
+        for one in made[3000:]
+        if (key := surface(read(one.input))) in seen
+    ]
+    assert len(guesses) > 2900
+    assert abs(sum(guesses) / len(guesses) - 0.5) < 0.04
+
+
+def test_a_level_is_the_number_of_hops() -> None:
+    for level in range(2, 10):
+        for made in islice(SyllogismGenerator().generate(seed=1, level=level), 20):
+            puzzle, attempt = read(made.input), SOLVER.solve(TASK, made.input)
+            hops = sum(f"All {a} are {b}." in str(attempt.reasoning) for a, b in puzzle.facts)
+            assert hops == level
+
+
+def test_unknown_levels_and_stocks_are_refused() -> None:
+    with pytest.raises(UsageError, match="levels 2 to 9"):
+        next(SyllogismGenerator().generate(seed=1, level=1))
+    with pytest.raises(UsageError, match="no word stock 'test'"):
+        next(SyllogismGenerator().generate(seed=1, vocabulary="test"))
+
+
+def test_samples_are_sound_and_solvable() -> None:
+    samples = syllogism.sample_problems()
+    problems = [problem(str(one.input), one.reference) for one in samples]
+    refuse_unsound(VERIFIERS, TASK, problems)
+    assert all(judge(VERIFIERS, TASK, one, SOLVER.solve(TASK, one.input)).verified for one in problems)
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "facts", "asked"),
+    [
+        (CLASSIC, [("bloops", "razzies"), ("razzies", "lazzies")], ("bloops", "lazzies")),
+        ("Every cat is an animal. Is every cat an animal?", [("cats", "animals")], ("cats", "animals")),
+        (
+            "All cats are warm animals and hunters. Are all cats warm animals?",
+            [("cats", "warm animals"), ("cats", "hunters")],
+            ("cats", "warm animals"),
+        ),
+        ("Facts:\n- All a are b.\n- All b are c.\nQuestion: Must all a be c?", [("a", "b"), ("b", "c")], ("a", "c")),
+        ("All a are b. Does it follow that all a are c?", [("a", "b")], ("a", "c")),
+    ],
+)
+def test_people_s_own_words_are_read(text: str, facts: list[tuple[str, str]], asked: tuple[str, str]) -> None:
+    puzzle = read(text)
+    assert list(puzzle.facts) == facts
+    assert (puzzle.start, puzzle.target) == asked
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "All a are b.",
+        "All a are b. Are all a b? Are all b a?",
+        "No a are b. Are all a definitely b?",
+        "Some a are b. Are all a definitely b?",
+        "All a are not b. Are all a definitely b?",
+        "All a are b or c. Are all a definitely b?",
+        "All a are b. The moon is full. Are all a definitely b?",
+        "All a are b, c. Are all a definitely c?",
+    ],
+)
+def test_what_is_not_understood_in_full_is_not_judged(text: str) -> None:
+    with pytest.raises(UnsolvableError):
+        SOLVER.solve(TASK, text)
+    result = judged(text, "All a are b.")
+    assert (result.correct, result.steps_valid) == (None, None)
+    with pytest.raises(UnsolvableError):
+        SOLVER.solve(TASK, {"text": text})
+
+
+def test_hostile_text_is_read_in_bounded_time() -> None:
+    for text in ("all " * 5000, "all a are " + "b " * 9000 + "?", "a-" * 9000, "are all " + "x and " * 3000):
+        with pytest.raises(UnsolvableError):
+            read(text)
+    assert steps_pass(CLASSIC, "all bloops are " * 3000) is False
+    assert steps_pass(CLASSIC, "it does not follow that " * 2000) is False
+
+
+def test_plurals() -> None:
+    assert [plural(word) for word in ("wug", "dax", "razzy", "boy", "lazzie")] == [
+        "wugs",
+        "daxes",
+        "razzies",
+        "boys",
+        "lazzies",
+    ]
+
+
+def test_reachability_agrees_with_z3() -> None:
+    """The independent oracle: entailment in first-order logic, asked of a prover."""
+    import z3
+
+    rng = random.Random(4)
+    thing = z3.DeclareSort("Thing")
+    x = z3.Const("x", thing)
+    answers = Counter[bool]()
+    for _ in range(60):
+        nouns = [plural("w" + "abcdefgh"[index]) for index in range(rng.randint(3, 7))]
+        facts = [tuple(rng.sample(nouns, 2)) for _ in range(rng.randint(2, 9))]
+        start, target = rng.sample(nouns, 2)
+        text = " ".join(f"All {a} are {b}." for a, b in facts) + f" Are all {start} definitely {target}?"
+        is_a = {noun: z3.Function(noun, thing, z3.BoolSort()) for noun in nouns}
+        prover = z3.Solver()
+        prover.add([z3.ForAll([x], z3.Implies(is_a[a](x), is_a[b](x))) for a, b in facts])
+        prover.add(z3.Exists([x], z3.And(is_a[start](x), z3.Not(is_a[target](x)))))
+        entailed = prover.check() == z3.unsat
+        assert read(text).follows == entailed, text
+        attempt = SOLVER.solve(TASK, text)
+        assert judge(VERIFIERS, TASK, problem(text), attempt).verified, (text, attempt)
+        answers[entailed] += 1
+    assert min(answers.values()) > 10
+
+
+# --- judging answers --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("answer", ["yes", "Yes.", "YES", " yes\n", "**Yes**", "Yes, all bloops are lazzies."])
+def test_ways_to_say_yes(answer: str) -> None:
+    assert judged(CLASSIC, None, answer).correct is True
+    assert judged(BROKEN, None, answer).correct is False
+
+
+@pytest.mark.parametrize("answer", ["", "no", "maybe", "yes and no", "yes or no", "The answer is correct", "yesterday"])
+def test_what_does_not_say_yes(answer: str) -> None:
+    assert judged(CLASSIC, None, answer).correct is False
+
+
+def test_the_text_is_judged_not_the_stored_reference() -> None:
+    wrong_label = problem(CLASSIC, reference="no")
+    assert judge(VERIFIERS, TASK, wrong_label, Attempt(answer="yes")).correct is True
+
+
+# --- judging steps ----------------------------------------------------------------------------------------------------
+
+PROOF = "All bloops are razzies. All razzies are lazzies. So all bloops are lazzies."
+SEARCH = "All bloops are razzies. All razzies are nothing more. So it does not follow that all bloops are dorps."
+LONG = "All b are c. All d are e. All a are b. All c are d. Are all a definitely e?"
+
+
+def test_proofs_pass_and_findings_cover_their_sentences() -> None:
+    verdict = SyllogismStepsVerifier().verify(TASK, problem(CLASSIC), Attempt(reasoning=PROOF, answer="yes"))
+    assert verdict.passed
+    assert [PROOF[f.start : f.end] for f in verdict.findings] == [
+        "All bloops are razzies.",
+        "All razzies are lazzies.",
+        "So all bloops are lazzies.",
+    ]
+    assert steps_pass(BROKEN, SEARCH)
+    assert steps_pass(LONG, "All a are b. So all a are c. So all a are d. Therefore, all a are e.")
+    assert steps_pass(LONG, "All a are b and all b are c. Since all c are d, all a are d. Thus all a are e.")
+
+
+@pytest.mark.parametrize(
+    ("text", "reasoning"),
+    [
+        (CLASSIC, ""),
+        (CLASSIC, "The answer is clearly yes. Trust me, this reasoning is valid."),
+        (CLASSIC, "So all bloops are lazzies."),
+        (CLASSIC, "All bloops are razzies."),
+        (CLASSIC, "All bloops are razzies. " * 50),
+        (CLASSIC, CLASSIC),
+        (CLASSIC, "All bloops are razzies. All razzies are bloops. So all bloops are lazzies."),
+        (
+            CLASSIC,
+            "All bloops are razzies. All razzies are lazzies. So it does not follow that all bloops are lazzies.",
+        ),
+        (CLASSIC, "All bloops are razzies. All razzies are lazzies. So all lazzies are bloops."),
+        (CLASSIC, "All bloops are wugs. All wugs are lazzies. So all bloops are lazzies."),
+        (CLASSIC, "Are all bloops razzies? Are all razzies lazzies? Are all bloops lazzies?"),
+        (BROKEN, "So it does not follow that all bloops are dorps."),
+        (BROKEN, "All lazzies are dorps. So it does not follow that all bloops are dorps."),
+        (BROKEN, "All bloops are nothing more. So it does not follow that all bloops are dorps."),
+        (BROKEN, "All bloops are razzies. All razzies are lazzies. So all bloops are dorps."),
+        (BROKEN, "All bloops are razzies. All razzies are nothing more."),
+        (LONG, "All b are c. All d are e. All a are b. All c are d. So all a are e."),
+        (LONG, "All a are b. So all a are e."),
+    ],
+)
+def test_what_is_no_proof(text: str, reasoning: str) -> None:
+    assert steps_pass(text, reasoning) is False
+
+
+def test_without_a_checkable_step_nothing_is_earned() -> None:
+    for reasoning in ("", "Let me think about this.", "yes yes yes", "Are all bloops razzies?"):
+        verdict = SyllogismStepsVerifier().verify(TASK, problem(CLASSIC), Attempt(reasoning=reasoning, answer="yes"))
+        assert (verdict.value, verdict.passed) == (0.0, False)
+
+
+@given(seeds, levels, st.integers(0, 1), st.randoms(use_true_random=False))
+@settings(max_examples=150, deadline=None)
+def test_mutated_proofs_fail(seed: int, level: int, index: int, rng: random.Random) -> None:
+    made = draft(seed, level, index=index)
+    attempt = SOLVER.solve(TASK, made.input)
+    puzzle = read(made.input)
+    steps = str(attempt.reasoning).split(". ")
+    other = {"yes": "no", "no": "yes"}[attempt.answer]
+    assert judged(str(made.input), attempt.reasoning, other).correct is False
+    assert steps_pass(str(made.input), ". ".join(steps[:-1])) is False  # the conclusion is gone
+    assert steps_pass(str(made.input), steps[-1]) is False  # only the conclusion is left
+    first_words = puzzle.graph[puzzle.start][0]
+    stranger = rng.choice(sorted(puzzle.words - {puzzle.start} - reachable(puzzle.graph, puzzle.start)))
+    wrong = str(attempt.reasoning).replace(f"are {first_words}.", f"are {stranger}.", 1)
+    assert steps_pass(str(made.input), wrong) is False
+    opposite = (
+        f"So it does not follow that all {puzzle.start} are {puzzle.target}."
+        if attempt.answer == "yes"
+        else f"So all {puzzle.start} are {puzzle.target}."
+    )
+    assert steps_pass(str(made.input), ". ".join([*steps[:-1], opposite])) is False
+
+
+def test_copying_the_facts_and_guessing_is_hardly_ever_a_proof() -> None:
+    made = list(islice(SyllogismGenerator().generate(seed=8), 400))
+    passed = 0
+    for one in made:
+        facts, _, _ = str(one.input).partition(" Are all ")
+        conclusion = str(SOLVER.solve(TASK, one.input).reasoning).split(". ")[-1]
+        passed += steps_pass(str(one.input), f"{facts} {conclusion}") is True
+        assert steps_pass(str(one.input), f"{facts} " * 12 + conclusion) is False
+    assert passed / len(made) < 0.02
+
+
+def test_the_task_builds_from_the_name_tables() -> None:
+    from forethought.core import registry
+
+    task: Task = registry.lookup("example", "syllogism")()
+    assert task.solver is not None
+    assert task.generator is not None
+    assert registry.build("solver", task.solver.name, task.solver.options).name == "syllogism"
+    assert registry.build("generator", task.generator.name, task.generator.options).levels == (3, 4, 5, 6)
+    assert {registry.build("verifier", spec.name, spec.options).judges for spec in task.verifiers} == {
+        "answer",
+        "steps",
+    }
