@@ -2,42 +2,19 @@
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import openai
 import pytest
 from fixtures.parrot import ParrotModel
+from fixtures.shelf import Shelf
 
-from forethought.core.records import Model, Prompt, Task
+from forethought.core.records import Model, Task
 from forethought.core.seams import ChatModel
 from forethought.serving.hub import Hub
 from forethought.serving.server import base_url, listen, make_server
 from forethought.serving.settings import ServingSettings
-
-
-@dataclass
-class Shelf:
-    """A catalogue in memory: models and movable aliases."""
-
-    models: dict[str, Model] = field(default_factory=dict)
-    aliases: dict[str, str] = field(default_factory=dict)
-    tasks: dict[str, Task] = field(default_factory=dict)
-
-    def find(self, name: str) -> Model | None:
-        return self.models.get(self.aliases.get(name, name))
-
-    def names(self) -> Mapping[str, Model]:
-        return {**self.models, **{alias: self.models[name] for alias, name in self.aliases.items()}}
-
-    def task(self, model: Model) -> Task | None:
-        return self.tasks.get(model.name)
-
-    def add(self, name: str, style: str, task: Task | None = None, **prompt: str) -> Model:
-        self.models[name] = Model(name=name, base="parrot", style=style, prompt=Prompt(**prompt))
-        if task is not None:
-            self.tasks[name] = task
-        return self.models[name]
 
 
 @dataclass

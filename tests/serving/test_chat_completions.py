@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import openai
 import pytest
+from fixtures.shelf import Shelf
 
 ASK = [{"role": "user", "content": "red ball"}]
 
@@ -72,6 +73,15 @@ def test_a_system_message_overrides_the_prompt_with_a_warning(rig) -> None:
     assert told(rig) == [("system", "Be brief."), ("user", "red ball")]
     first = next(iter(ask(rig, messages=messages, stream=True)))
     assert first.model_extra["warnings"] == [raw.headers["x-forethought-warning"]]
+
+
+def test_a_base_model_has_no_trained_prompt_to_warn_about(start) -> None:
+    shelf = Shelf()
+    shelf.add("base", "answer")
+    with start(shelf=shelf) as rig:
+        reply = ask(rig, "base", [{"role": "system", "content": "Be brief."}, *ASK, *ASK])
+        assert told(rig, "base")[0] == ("system", "Be brief.")
+    assert "warnings" not in reply.model_extra
 
 
 @pytest.mark.parametrize("own", ["Look closely.", "Look closely.\n\nSlowly."])

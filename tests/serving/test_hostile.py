@@ -94,6 +94,10 @@ def test_the_servers_own_origin_is_let_in(rig) -> None:
         ({"messages": [{"role": "user", "content": "x" * 100_001}]}, "messages"),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
         (
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": {"title": "x" * 50_000}}}},
+            "response_format.json_schema.schema",
+        ),
+        (
             {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "thing"}}}},
             "response_format.json_schema.schema",
         ),
@@ -145,8 +149,9 @@ def test_bodies_that_are_no_request_are_400(rig, body) -> None:
     assert reply.json()["error"]["message"]
 
 
-def test_a_schema_nested_too_deep_is_refused_and_the_server_lives(rig) -> None:
-    deep = b'{"type":"array","items":' * 5_000 + b"{}" + b"}" * 5_000
+@pytest.mark.parametrize("depth", [150, 5_000])
+def test_a_schema_nested_too_deep_is_refused_and_the_server_lives(rig, depth) -> None:
+    deep = b'{"type":"array","items":' * depth + b"{}" + b"}" * depth
     start = json.dumps(GOOD)[:-1].encode() + b', "response_format": {"type": "json_schema", "json_schema": {"schema": '
     reply = post(rig, content=start + deep + b"}}}", headers={"Content-Type": "application/json"})
     assert reply.status_code == 400

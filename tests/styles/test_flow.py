@@ -167,6 +167,12 @@ def test_a_thinking_turn_has_its_own_limit_and_reaching_it_asks_for_the_answer()
     assert rollout.parsed.attempt == Attempt(reasoning="a is", answer="yes")
 
 
+def test_stop_texts_wait_for_the_answering_turn() -> None:
+    model = RuleModel(echo)
+    run(model, "two-turn", ["x"], sampling=Sampling(stop=("\n",)))
+    assert [batch[0].sampling.stop for batch in model.batches] == [(), ("\n",)]
+
+
 def test_on_done_is_called_one_at_a_time_from_many_threads() -> None:
     class Threaded(RuleModel):
         def complete(

@@ -166,12 +166,14 @@ def turn_request(
 ) -> ChatRequest:
     """The request for the next turn. Only the turn that carries the answer is bound by the schema.
 
-    Where thinking has a turn of its own, ``max_thinking_tokens`` is that turn's limit; elsewhere the engine applies
-    it around the closing tag.
+    Where thinking has a turn of its own, ``max_thinking_tokens`` is that turn's limit and ``stop`` waits for the
+    answer; elsewhere the engine applies the limit around the closing tag.
     """
     answers_now = len(said) == style.turns - 1
     if _thinking_limit_binds(style, len(said), sampling):
         sampling = sampling.model_copy(update={"max_tokens": sampling.max_thinking_tokens})
+    if not answers_now:
+        sampling = sampling.model_copy(update={"stop": ()})
     return ChatRequest(
         messages=_with_history(style.messages(prompt, problem_input, said), history, len(said)),
         sampling=sampling,

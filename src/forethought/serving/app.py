@@ -70,7 +70,7 @@ class _Desk:
         body = read_body(await _received(request, self._settings), self._settings)
         model = await asyncio.to_thread(self._hub.find, body.model)
         task = await asyncio.to_thread(self._hub.task, model)
-        ask = read_ask(body, model, self._hub.style(model), task, self._settings)
+        ask = await asyncio.to_thread(read_ask, body, model, self._hub.style(model), task, self._settings)
         generation = await self._start(model, ask)
         pieces = generation.pieces()
         try:

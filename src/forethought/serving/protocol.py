@@ -144,13 +144,14 @@ def read_ask(request: ChatBody, model: Model, style: Style, task: Task | None, s
     """What the model is asked: always with the prompt it was trained with, unless the caller sends a system message."""
     system, history, question = _conversation(request.messages)
     prompt, is_overridden = _prompt(model, style, system)
-    warnings = [OVERRIDE_WARNING] * is_overridden + [HISTORY_WARNING] * bool(history)
+    was_trained = model.task_id is not None or model.prompt != Prompt()
+    warnings = [OVERRIDE_WARNING] * is_overridden + [HISTORY_WARNING] * bool(history) if was_trained else []
     return Ask(
         prompt=prompt,
         input=_as_trained(question, task),
         history=history,
         sampling=_sampling(request, settings),
-        json_schema=_answer_schema(request.response_format, task),
+        json_schema=_answer_schema(request.response_format, task, settings),
         choices=request.n or 1,
         warnings=tuple(warnings),
     )
@@ -212,7 +213,9 @@ def _sampling(request: ChatBody, settings: ServingSettings) -> Sampling:
     return Sampling.model_validate({name: value for name, value in asked.items() if value is not None})
 
 
-def _answer_schema(wanted: ResponseFormat | None, task: Task | None) -> dict[str, Any] | None:
+def _answer_schema(
+    wanted: ResponseFormat | None, task: Task | None, settings: ServingSettings
+) -> dict[str, Any] | None:
     """The caller's schema; without a wish, the one the task's answers always had."""
     if wanted is None:
         return dict(task.output_schema) if task is not None and task.output_schema is not None else None
@@ -222,16 +225,23 @@ def _answer_schema(wanted: ResponseFormat | None, task: Task | None) -> dict[str
         return {"type": "object"}
     if wanted.json_schema is None:
         raise bad_request("A json_schema response format needs its schema.", param="response_format.json_schema")
-    _refuse_unsound_schema(wanted.json_schema.schema_)
+    _refuse_unsound_schema(wanted.json_schema.schema_, settings)
     return wanted.json_schema.schema_
 
 
-def _refuse_unsound_schema(schema: dict[str, Any]) -> None:
+def _refuse_unsound_schema(schema: dict[str, Any], settings: ServingSettings) -> None:
     from jsonschema import Draft202012Validator, SchemaError
 
     param = "response_format.json_schema.schema"
+    length = len(json.dumps(schema))
+    if length > settings.max_schema_chars:
+        raise bad_request(
+            f"The schema has {length} characters, at most {settings.max_schema_chars} are read.", param=param
+        )
     try:
         Draft202012Validator.check_schema(schema)
+    except RecursionError as error:
+        raise bad_request("The schema is nested too deeply.", param=param) from error
     except SchemaError as error:
         raise bad_request(f"The schema is not valid JSON Schema: {error.message[:300]}", param=param) from error
     outside = next((ref for ref in _references(schema) if not ref.startswith("#")), None)

@@ -12,6 +12,8 @@ class ServingSettings:
     max_body_bytes: int = 1_000_000
     max_prompt_chars: int = 100_000
     """All messages of a request together."""
+    max_schema_chars: int = 50_000
+    """A caller's JSON Schema; checking one this long takes a quarter of a second."""
     max_tokens: int = 4_096
     """Most new tokens a caller may ask for, in each turn of the model."""
     default_max_tokens: int = 512
