@@ -26,7 +26,7 @@ ALLOWED = {
     "jobs": BASE | {"store"},
     "services": BASE | PARTS,
     "serving": BASE | {"styles", "prompts", "providers", "engine", "verifiers", "services"},
-    "cli": {"core", "errors", "services"},
+    "cli": {"core", "errors", "services", "serving"},
 }
 HEAVY = {"torch", "transformers", "trl", "peft", "datasets", "accelerate", "ray", "vllm", "nicegui", "sympy", "scipy"}
 

@@ -54,9 +54,7 @@ def list_datasets(as_json: JsonFlag = False) -> None:
 
 
 @app.command()
-def show(
-    dataset: Annotated[str, typer.Argument(help="Name or id of the dataset.")], as_json: JsonFlag = False
-) -> None:
+def show(dataset: Annotated[str, typer.Argument(help="Name or id of the dataset.")], as_json: JsonFlag = False) -> None:
     """One dataset: how it was made and what is in it."""
     from forethought.services import datasets
 

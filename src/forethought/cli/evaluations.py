@@ -58,7 +58,9 @@ def run(
         emit_json(report)
     else:
         emit_list(report["arms"], ARM_COLUMNS, as_json=False)
-        console().print(f"report: {(out or evaluations.report_folder(bench, ended.id)) / 'report.html'}", soft_wrap=True)
+        console().print(
+            f"report: {(out or evaluations.report_folder(bench, ended.id)) / 'report.html'}", soft_wrap=True
+        )
 
 
 @app.command("list")

@@ -101,9 +101,7 @@ def merge(
 
 
 @app.command()
-def delete(
-    model: ModelName, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False
-) -> None:
+def delete(model: ModelName, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
     """Delete a model's files. Refused while an alias points at it."""
     from forethought.services import models
 

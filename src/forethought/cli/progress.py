@@ -15,9 +15,19 @@ LINE_EVERY_SECONDS = 15.0
 
 
 @contextmanager
-def bar(title: str) -> Iterator[Reporter]:
-    """A Reporter that draws. What is drawn goes to standard error, so ``--json`` output stays clean."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+def bar(title: str, *, logs: bool = True) -> Iterator[Reporter]:
+    """A Reporter that draws. What is drawn goes to standard error, so ``--json`` output stays clean.
+
+    ``logs`` False leaves log lines out; they are kept with the run all the same.
+    """
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     progress = Progress(
         TextColumn("{task.description}", markup=False),
@@ -31,17 +41,18 @@ def bar(title: str) -> Iterator[Reporter]:
         disable=not sys.stderr.isatty(),
     )
     with progress:
-        yield BarReporter(title, progress)
+        yield BarReporter(title, progress, logs)
 
 
 class BarReporter:
     """Draws progress; prints log lines above the bar."""
 
-    def __init__(self, title: str, progress: object) -> None:
+    def __init__(self, title: str, progress: object, logs: bool) -> None:
         from rich.progress import Progress
 
         assert isinstance(progress, Progress)
         self._title = title
+        self._logs = logs
         self._progress = progress
         self._task = progress.add_task(title, total=None)
         self._last_line = time.monotonic()
@@ -51,9 +62,13 @@ class BarReporter:
         self._progress.update(self._task, completed=done, total=total or None, description=printable(description)[:60])
         if self._progress.disable and time.monotonic() - self._last_line > LINE_EVERY_SECONDS:
             self._last_line = time.monotonic()
-            self.log(f"{description} {done:.0f}/{total:.0f}")
+            self._print(f"{description} {done:.0f}/{total:.0f}")
 
     def log(self, line: str) -> None:
+        if self._logs:
+            self._print(line)
+
+    def _print(self, line: str) -> None:
         self._progress.console.print(printable(line), soft_wrap=True)
 
     def metrics(self, step: int, values: dict[str, float]) -> None:

@@ -27,7 +27,7 @@ def demo(
     """The whole way on the embedded model: data, training, proof, a model to talk to."""
     from forethought.cli.demo import show_demo
 
-    report = show_demo(state.bench(), task=task, out=out, fast=fast, fresh=fresh)
+    report = show_demo(state.bench(), task=task, out=out, fast=fast, fresh=fresh, quiet=as_json)
     if as_json:
         emit_json(report)
 
@@ -35,7 +35,7 @@ def demo(
 def init(as_json: JsonFlag = False) -> None:
     """Make the workspace, or bring an old one up to date."""
     bench = state.bench()
-    about = {"workspace": str(bench.workspace.folder), "database": bench.database}
+    about = {"workspace": str(bench.workspace.root), "database": bench.database}
     if as_json:
         emit_json(about)
     else:
@@ -72,9 +72,12 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65_535)] = 8000,
 ) -> None:
     """Answer OpenAI-style requests for the models of this workspace."""
-    from forethought.services import models
+    from forethought.serving.workspace import serve_workspace
 
-    models.serve(state.bench(), names=tuple(model or ()), host=host, port=port)
+    def ready(url: str) -> None:
+        console(stderr=True).print(f"answering at {url}  (Ctrl-C ends)", soft_wrap=True)
+
+    serve_workspace(state.bench(), only=tuple(model or ()), host=host, port=port, on_ready=ready)
 
 
 def worker(

@@ -22,12 +22,14 @@ def _train() -> None:
 def sft(
     dataset: Annotated[str, typer.Option("--dataset", "-d", help="Frozen dataset of kind sft.")],
     name: Annotated[str, typer.Option("--name", "-n", help="Name of the new model.")],
-    style: Annotated[str | None, typer.Option(help="answer, reasoning or two-turn; the task's own when absent.")] = None,
+    style: Annotated[
+        str | None, typer.Option(help="answer, reasoning or two-turn; the task's own when absent.")
+    ] = None,
     base: Annotated[str, typer.Option(help="Model to start from: a registered name, a folder or a hub name.")] = "",
     prompt: Annotated[
         str, typer.Option(help="Prompt builder: short (fast), plain; the model is always called with it.")
     ] = "short",
-    epochs: Annotated[float | None, typer.Option(min=0.01)] = None,
+    epochs: Annotated[int | None, typer.Option(min=1)] = None,
     learning_rate: Annotated[float | None, typer.Option("--lr", min=0.0)] = None,
     rank: Annotated[int | None, typer.Option(min=1, help="LoRA rank.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1)] = None,

@@ -208,7 +208,7 @@ def _distinct(drafts: Iterator[ProblemDraft], task: Task) -> Iterator[ProblemDra
             repeated += 1
             if repeated > TRIES_PER_PROBLEM:
                 raise DataError(
-                    f"The generator of task '{task.name}' has no more than {len(seen)} different problems of this kind.",
+                    f"The generator of task '{task.name}' has only {len(seen)} different problems of this kind.",
                     hint="Ask for fewer, another level or another seed.",
                 )
             continue

@@ -146,5 +146,3 @@ def first_fault(error: ValidationError) -> str:
     fault = error.errors()[0]
     where = ".".join(str(part) for part in fault["loc"]) or "value"
     return f"'{where}': {fault['msg']}"
-
-

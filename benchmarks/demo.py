@@ -1,0 +1,92 @@
+"""The demonstration of each example task, from an empty workspace: minutes, peak memory, accuracy of every arm.
+
+Usage: python benchmarks/demo.py [TASK ...]       without names: syllogism, loan, arithmetic
+Targets on two cores: syllogism within 12 minutes, reasoning >= 0.85 and 0.30 above answer; loan and arithmetic within
+30 minutes each, reasoning >= 0.80; peak memory of the whole process tree <= 6 GB.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import psutil
+
+RESULTS = Path(__file__).parent / "results"
+TASKS = ("syllogism", "loan", "arithmetic")
+
+
+def main() -> None:
+    """Writes one result file a task."""
+    for task in sys.argv[1:] or TASKS:
+        result = measure(task)
+        (RESULTS / f"demo-{task}.json").write_text(json.dumps(result, indent=2) + "\n")
+        print(json.dumps(result, indent=2))
+
+
+def measure(task: str) -> dict[str, object]:
+    """One demonstration in a fresh workspace."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out"
+        command = [sys.executable, "-c", "from forethought.cli import main; main()"]
+        command += ["--workspace", str(Path(folder) / "workspace"), "demo", "--task", task, "--out", str(out)]
+        began = time.monotonic()
+        process = subprocess.Popen(command)
+        peak = PeakMemory()
+        peak.start()
+        code = process.wait()
+        minutes = (time.monotonic() - began) / 60
+        peak_gb = peak.stop()
+        if code:
+            raise SystemExit(f"the demonstration of {task} ended with {code}")
+        report = json.loads((out / "report.json").read_text())
+    return {
+        "command": f"python benchmarks/demo.py {task}",
+        "task": task,
+        "cores": psutil.cpu_count(),
+        "minutes": round(minutes, 2),
+        "peak_memory_gb": round(peak_gb, 2),
+        "chance_level": report["chance_level"],
+        "verdict": report["verdict"],
+        "arms": [
+            {key: arm[key] for key in ("name", "n", "accuracy", "ci_low", "ci_high", "verified_accuracy", "seconds")}
+            for arm in report["arms"]
+        ],
+    }
+
+
+class PeakMemory(threading.Thread):
+    """Samples the proportional memory (PSS) of every Forethought process: shared pages count once."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self._peak = 0
+        self._done = threading.Event()
+
+    def run(self) -> None:
+        while not self._done.wait(1.0):
+            self._peak = max(self._peak, sum(_pss(process) for process in psutil.process_iter(["cmdline"])))
+
+    def stop(self) -> float:
+        """Peak in GB (10^9 bytes)."""
+        self._done.set()
+        self.join()
+        return self._peak / 1e9
+
+
+def _pss(process: psutil.Process) -> int:
+    try:
+        if not any("forethought" in word for word in process.info["cmdline"] or []):
+            return 0
+        return int(getattr(process.memory_full_info(), "pss", 0))
+    except psutil.Error:
+        return 0
+
+
+if __name__ == "__main__":
+    main()

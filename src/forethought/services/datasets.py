@@ -1,0 +1,209 @@
+"""Datasets: frozen by filter, split by seed, hashed by content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import cast, get_args
+
+from pydantic import ValidationError
+
+from forethought.core.filters import problem_predicate
+from forethought.core.judging import refuse_unsound
+from forethought.core.records import Dataset, DatasetKind, Json, Problem, Shot, SplitSpec, Task, Trace
+from forethought.core.seams import Example
+from forethought.core.splits import SplitItem
+from forethought.core.splits import split as draw_split
+from forethought.errors import DataError, UsageError, did_you_mean
+from forethought.services.data import filter_for, trace_pages
+from forethought.services.tasks import Parts, first_fault
+from forethought.services.workbench import Workbench
+
+CHUNK = 2000
+_STRATA = ("", "reference", "topic", "level")
+
+
+def create(
+    bench: Workbench,
+    name: str,
+    *,
+    task: str,
+    where: str = "",
+    kind: str = "sft",
+    split: str = "train=0.8,val=0.1,test=0.1",
+    seed: int = 0,
+    stratify: str = "",
+) -> Dataset:
+    """Freezes what matches ``where``: traces for kind ``sft``, problems for kind ``problems``.
+
+    Failed traces never enter. Every problem's reference must pass its verifiers. The same call on the same store
+    gives the same content hash. DataError when nothing matches or a split would stay empty.
+    """
+    spec = parse_split(split, seed=seed, stratify=stratify)
+    chosen_kind = _kind(kind)
+    stored_task = bench.store.task(task)
+    items = _problems(bench, stored_task, where) if chosen_kind == "problems" else _traces(bench, stored_task, where)
+    if not items:
+        what = "problem" if chosen_kind == "problems" else "trace"
+        raise DataError(
+            f"No {what} of task '{task}' matches '{where or 'everything'}'.",
+            hint="See what there is with 'forethought data list'.",
+        )
+    problems = {problem.id: problem for problem, _ in items.values()}
+    refuse_unsound(Parts(stored_task).verifiers, stored_task, problems.values())
+    parts = draw_split([_split_item(key, problem, spec) for key, (problem, _) in items.items()], spec)
+    dataset = Dataset(
+        name=_slug(name),
+        task_id=stored_task.id,
+        task_revision=stored_task.revision,
+        kind=chosen_kind,
+        filter=where,
+        split=spec,
+        counts={part: len(ids) for part, ids in parts.items()},
+        content_hash=_content_hash(parts, items),
+        health=_health(items.values()),
+    )
+    bench.store.add_dataset(dataset, parts)
+    return dataset
+
+
+def list_all(bench: Workbench) -> list[Dataset]:
+    """All datasets, newest first."""
+    return list(bench.store.datasets())
+
+
+def show(bench: Workbench, name: str) -> Dataset:
+    """One dataset by name or id."""
+    return bench.store.dataset(name)
+
+
+def examples(bench: Workbench, dataset: Dataset, part: str) -> list[Example]:
+    """What a split of an ``sft`` dataset teaches, in its frozen order."""
+    if dataset.kind != "sft":
+        raise UsageError(f"Dataset '{dataset.name}' holds {dataset.kind}, not traces to learn from.")
+    traces = bench.store.traces_by_id(_ids(bench, dataset, part))
+    problems = bench.store.problems_by_id([trace.problem_id for trace in traces.values()])
+    return [Example(id=key, input=problems[t.problem_id].input, attempt=t.attempt) for key, t in traces.items()]
+
+
+def problems(bench: Workbench, dataset: Dataset, part: str) -> list[Problem]:
+    """The problems of a split, each once, in the frozen order."""
+    ids = _ids(bench, dataset, part)
+    if dataset.kind != "problems":
+        ids = list(dict.fromkeys(trace.problem_id for trace in bench.store.traces_by_id(ids).values()))
+    return list(bench.store.problems_by_id(ids).values())
+
+
+def shots(bench: Workbench, dataset: Dataset, count: int, part: str = "train") -> list[Shot]:
+    """Worked examples for a few-shot prompt: answers alternate, short reasoning first."""
+    by_answer: dict[str, list[Example]] = {}
+    for example in sorted(examples(bench, dataset, part), key=lambda e: len(e.attempt.reasoning or "")):
+        by_answer.setdefault(example.attempt.answer, []).append(example)
+    kinds = list(by_answer.values())
+    picked: list[Example] = []
+    for turn in range(count):
+        group = kinds[turn % len(kinds)]
+        if turn // len(kinds) < len(group):
+            picked.append(group[turn // len(kinds)])
+    return [Shot(input=example.input, attempt=example.attempt) for example in picked]
+
+
+def parse_split(text: str, *, seed: int = 0, stratify: str = "") -> SplitSpec:
+    """``train=0.8,test=0.2`` as a SplitSpec; UsageError says what is wrong with it."""
+    if stratify not in _STRATA:
+        raise UsageError(f"Cannot stratify by '{stratify}'.", hint=did_you_mean(stratify, [s for s in _STRATA if s]))
+    shares: dict[str, float] = {}
+    for piece in text.split(","):
+        part, _, share = piece.partition("=")
+        try:
+            shares[part.strip()] = float(share)
+        except ValueError:
+            raise UsageError(
+                f"'{piece}' is not a share of a split.", hint="Write it like train=0.8,val=0.1,test=0.1."
+            ) from None
+    try:
+        return SplitSpec.model_validate({"shares": shares, "seed": seed, "stratify": stratify})
+    except ValidationError as error:
+        raise UsageError(f"The split '{text}' cannot be drawn: {first_fault(error)}.") from None
+
+
+Items = Mapping[str, tuple[Problem, Trace | None]]
+"""Item id -> its problem, and its trace where the dataset is of traces."""
+
+
+def _traces(bench: Workbench, task: Task, where: str) -> Items:
+    items: dict[str, tuple[Problem, Trace | None]] = {}
+    for page in trace_pages(bench, task, filter_for(where)):
+        usable = [trace for trace in page if trace.failure is None]
+        found = bench.store.problems_by_id([trace.problem_id for trace in usable])
+        items |= {trace.id: (found[trace.problem_id], trace) for trace in usable}
+    return items
+
+
+def _problems(bench: Workbench, task: Task, where: str) -> Items:
+    accepts = problem_predicate(filter_for(where))
+    return {problem.id: (problem, None) for problem in bench.store.problems(task.id) if accepts(problem)}
+
+
+def _ids(bench: Workbench, dataset: Dataset, part: str) -> Sequence[str]:
+    if part not in dataset.counts:
+        raise UsageError(f"Dataset '{dataset.name}' has no split '{part}'.", hint=did_you_mean(part, dataset.counts))
+    return bench.store.dataset_items(dataset.id, part)
+
+
+def _kind(kind: str) -> DatasetKind:
+    if kind not in ("sft", "problems"):
+        raise UsageError(f"There is no dataset kind '{kind}'.", hint=did_you_mean(kind, get_args(DatasetKind)))
+    return cast(DatasetKind, kind)
+
+
+def _slug(name: str) -> str:
+    import re
+
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", name):
+        raise UsageError(
+            f"'{name[:80]}' is not a name.", hint="Use up to 64 small letters, digits, dots, dashes and underscores."
+        )
+    return name
+
+
+def _split_item(key: str, problem: Problem, spec: SplitSpec) -> SplitItem:
+    strata: dict[str, object] = {
+        "": "",
+        "reference": problem.reference,
+        "topic": "/".join(problem.topic),
+        "level": problem.level,
+    }
+    return SplitItem(id=key, group=problem.group or problem.id, stratum=str(strata[spec.stratify]))
+
+
+def _content_hash(parts: Mapping[str, Sequence[str]], items: Items) -> str:
+    digest = hashlib.sha256()
+    for part in sorted(parts):
+        for key in parts[part]:
+            problem, trace = items[key]
+            content = [part, problem.input, problem.reference, trace and trace.reasoning, trace and trace.answer]
+            digest.update(json.dumps(content, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+            digest.update(b"\n")
+    return digest.hexdigest()
+
+
+def _health(items: Iterable[tuple[Problem, Trace | None]]) -> dict[str, Json]:
+    """Balance of answers and levels, and how long the reasoning is."""
+    pairs = list(items)
+    answers = Counter((problem.reference or "")[:80] for problem, _ in pairs)
+    levels = Counter(str(problem.level) for problem, _ in pairs if problem.level is not None)
+    lengths = [len(trace.reasoning) for _, trace in pairs if trace and trace.reasoning]
+    return {
+        "answers": dict(answers.most_common(20)),
+        "levels": dict(sorted(levels.items())),
+        "without_reasoning": sum(1 for _, trace in pairs if trace and not trace.reasoning),
+        "reasoning_characters": {
+            "shortest": min(lengths, default=0),
+            "median": statistics.median(lengths) if lengths else 0,
+            "longest": max(lengths, default=0),
+        },
+    }

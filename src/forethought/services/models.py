@@ -1,0 +1,251 @@
+"""Models: bases and adapters by name or alias, loaded, talked to, promoted, merged, deleted."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forethought.core.flow import Rollout, stream_out
+from forethought.core.ids import new_id
+from forethought.core.records import Model, Prompt, Sampling, Shot, Task, dump
+from forethought.core.seams import Delta, Style
+from forethought.errors import ConflictError, NotFoundError, UsageError, did_you_mean
+from forethought.prompts import builders
+from forethought.services.tasks import style_named
+from forethought.services.workbench import BASE, Workbench
+from forethought.settings import Settings
+
+if TYPE_CHECKING:
+    from forethought.engine.loading import LoadedModel
+    from forethought.engine.local import LocalModel
+    from forethought.engine.precision import DTypeName
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+def list_all(bench: Workbench) -> list[dict[str, Any]]:
+    """All models with their aliases, newest first."""
+    aliases = bench.store.aliases()
+    return [
+        dump(model) | {"aliases": sorted(alias for alias, model_id in aliases.items() if model_id == model.id)}
+        for model in bench.store.models()
+    ]
+
+
+def show(bench: Workbench, name: str) -> dict[str, Any]:
+    """One model by name, alias or id, with its aliases and the names of the models it was made from."""
+    model = bench.store.model(name)
+    lineage: list[str] = []
+    parent = model.parent_id
+    while parent is not None:
+        ancestor = bench.store.model(parent)
+        lineage.append(ancestor.name)
+        parent = ancestor.parent_id
+    aliases = sorted(alias for alias, model_id in bench.store.aliases().items() if model_id == model.id)
+    return dump(model) | {"aliases": aliases, "lineage": lineage}
+
+
+def find_or_register_base(bench: Workbench, name: str) -> Model:
+    """A registered model by name, alias or id; else a model folder or hub name (``owner/model``), registered now."""
+    try:
+        return bench.store.model(name)
+    except NotFoundError:
+        folder = Path(name).expanduser()
+        if not folder.is_dir() and not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+            raise
+    from forethought.engine.loading import resolve_base
+
+    resolve_base(name)
+    base = str(folder.resolve()) if folder.is_dir() else name
+    known = [model for model in bench.store.models() if model.base == base and not model.path]
+    if known:
+        return known[0]
+    slug = re.sub(r"[^a-z0-9._-]+", "-", name.rstrip("/").rsplit("/", 1)[-1].lower()).strip("-._") or "base"
+    taken = {model.name for model in bench.store.models()}
+    slug = slug[:56]
+    unique = next(s for s in (slug, *(f"{slug}-{n}" for n in range(2, len(taken) + 3))) if s not in taken)
+    model = Model(name=unique, base=base, style="answer")
+    bench.store.add_model(model)
+    return model
+
+
+def refuse_taken(bench: Workbench, name: str) -> None:
+    """UsageError for a name that is not one, ConflictError for one that is used."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"'{name[:80]}' is not a name.", hint="Use up to 64 small letters, digits, dots, dashes and underscores."
+        )
+    if name in {model.name for model in bench.store.models()} | set(bench.store.aliases()):
+        raise ConflictError(f"There is a model or alias called '{name}' already.", hint="Choose another name.")
+
+
+def build_prompt(name: str, task: Task, style: Style, shots: Sequence[Shot] = ()) -> Prompt:
+    """The prompt a builder makes for a task: ``plain``, ``short`` or ``few-shot``."""
+    if name == "few-shot" and not shots:
+        raise UsageError("A few-shot prompt needs examples.", hint="Name the dataset they come from: --shots-from.")
+    makers = {
+        "plain": lambda: builders.plain(task, style),
+        "short": lambda: builders.short(task),
+        "few-shot": lambda: builders.few_shot(task, shots),
+    }
+    if name not in makers:
+        raise NotFoundError(f"There is no prompt builder '{name}'.", hint=did_you_mean(name, makers))
+    return makers[name]()
+
+
+# --- in memory --------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def opened(bench: Workbench, model: Model) -> Iterator[LocalModel]:
+    """The model, ready to generate, for as long as the block lasts."""
+    chat = load_chat(bench, model)
+    try:
+        yield chat
+    finally:
+        chat.close()
+
+
+def load_chat(bench: Workbench, model: Model) -> LocalModel:
+    """The model, ready to generate; its adapter is folded into the weights in memory, which is faster."""
+    from forethought.engine.local import LocalModel
+
+    return LocalModel(_load(bench, model), name=model.name)
+
+
+@contextmanager
+def open_base(settings: Settings) -> Iterator[LocalModel]:
+    """The embedded model as it is, without a workspace."""
+    from forethought.engine.loading import load
+    from forethought.engine.local import LocalModel
+
+    chat = LocalModel(load("embedded", cache=settings.cache), name=BASE)
+    try:
+        yield chat
+    finally:
+        chat.close()
+
+
+def load_for_training(bench: Workbench, parent: Model, dtype: DTypeName = "auto") -> LoadedModel:
+    """The weights a run starts from; a parent's adapter is folded in first, so that the new one stands alone."""
+    return _load(bench, parent, dtype)
+
+
+class ChatSession:
+    """A conversation of independent problems with one model, called with the style and prompt it was trained with."""
+
+    def __init__(self, chat: LocalModel, style: Style, prompt: Prompt, sampling: Sampling) -> None:
+        self._chat, self._style, self._prompt, self._sampling = chat, style, prompt, sampling
+        self.warnings: list[str] = []
+        self.failure: str | None = None
+
+    def ask(self, question: str) -> Iterator[Delta]:
+        """The model's thinking and answer as they are written. ``failure`` is set afterwards where it went wrong."""
+        self.failure = None
+        for piece in stream_out(self._chat, self._style, self._prompt, question, sampling=self._sampling):
+            if isinstance(piece, Rollout):
+                self.failure = piece.parsed.failure
+            else:
+                yield piece
+
+    def close(self) -> None:
+        """Lets go of the model."""
+        self._chat.close()
+
+
+def open_chat(
+    bench: Workbench, name: str, *, system: str | None = None, max_tokens: int = 512, temperature: float = 0.0
+) -> ChatSession:
+    """A chat with a model by name, alias or id."""
+    model = bench.store.model(name)
+    prompt = model.prompt
+    warnings: list[str] = []
+    if system is not None:
+        prompt = Prompt(instructions=system)
+        if model.task_id is not None:
+            warnings.append("the model was trained with another prompt; it may do worse with this one")
+    session = ChatSession(
+        load_chat(bench, model),
+        style_named(model.style),
+        prompt,
+        Sampling(max_tokens=max_tokens, temperature=temperature),
+    )
+    session.warnings = warnings
+    return session
+
+
+# --- aliases, merging, deleting ---------------------------------------------------------------------------------------
+
+
+def promote(bench: Workbench, name: str, alias: str) -> str:
+    """Points an alias at a model; says what it pointed at before."""
+    model = bench.store.model(name)
+    if not _NAME.fullmatch(alias):
+        raise UsageError(f"'{alias[:80]}' is not a name.", hint="Use small letters, digits, dots, dashes, underscores.")
+    if alias in {other.name for other in bench.store.models()}:
+        raise ConflictError(f"'{alias}' is the name of a model and cannot be an alias.")
+    before = bench.store.aliases().get(alias)
+    bench.store.promote(alias, model.id)
+    was = f" (was '{bench.store.model(before).name}')" if before and before != model.id else ""
+    return f"'{alias}' is now '{model.name}'{was}"
+
+
+def rollback(bench: Workbench, alias: str) -> str:
+    """Points an alias back at what it pointed at before."""
+    return f"'{alias}' is now '{bench.store.rollback(alias).name}'"
+
+
+def merge(bench: Workbench, name: str, new_name: str) -> Model:
+    """A model of its own with the adapter folded into its base, saved as safetensors."""
+    model = bench.store.model(name)
+    if not model.adapter:
+        raise UsageError(f"Model '{model.name}' has no adapter to merge.")
+    refuse_taken(bench, new_name)
+    from forethought.engine.merging import save
+
+    merged_id = new_id()
+    folder = bench.workspace.model_folder(merged_id)
+    save(_load(bench, model, "float32"), folder)
+    merged = model.model_copy(
+        update={
+            "id": merged_id,
+            "name": new_name,
+            "path": str(bench.workspace.relative(folder)),
+            "adapter": "",
+            "parent_id": model.id,
+        }
+    )
+    bench.store.add_model(merged)
+    return merged
+
+
+def delete(bench: Workbench, name: str) -> str:
+    """Removes a model and its files; its record stays for the evaluations that name it."""
+    model = bench.store.model(name)
+    pointing = [alias for alias, model_id in bench.store.aliases().items() if model_id == model.id]
+    if pointing:
+        raise ConflictError(f"The alias '{pointing[0]}' points at '{model.name}'.", hint="Promote another model first.")
+    if model.name == BASE:
+        raise UsageError("The embedded model cannot be deleted.")
+    bench.store.remove_model(model.id)
+    if model.path:
+        shutil.rmtree(bench.workspace.inside(model.path), ignore_errors=True)
+    return f"deleted '{model.name}'"
+
+
+def _load(bench: Workbench, model: Model, dtype: DTypeName = "auto") -> LoadedModel:
+    """A model's weights with its adapter folded in, which is faster than computing it beside them."""
+    from forethought.engine.loading import load
+    from forethought.engine.merging import load_merged
+
+    cache = bench.settings.cache
+    path = bench.workspace.inside(model.path) if model.path else None
+    if path is None:
+        return load(model.base, dtype=dtype, cache=cache)
+    if not model.adapter:
+        return load(str(path), dtype=dtype, cache=cache)
+    return load_merged(model.base, path, dtype=dtype, cache=cache)

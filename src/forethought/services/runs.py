@@ -1,0 +1,127 @@
+"""Runs: submitted, followed, stopped, resumed. A thin face over the durable jobs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from typing import cast
+
+from forethought import __version__
+from forethought.core.records import Run, RunStatus
+from forethought.core.seams import Reporter
+from forethought.errors import JobError, UsageError, did_you_mean
+from forethought.jobs import client
+from forethought.services.workbench import Workbench
+from forethought.store.run_queue import RunQueue
+
+STATUSES = ("queued", "running", "done", "failed", "cancelled", "interrupted")
+_RECORDED = ("torch", "transformers", "trl", "peft")
+
+
+def submit(bench: Workbench, run: Run, *, parallel: bool = False) -> Run:
+    """Queues a run and starts a worker for it, detached: it outlives this process."""
+    queued = client.submit(bench.store, bench.workspace, run)
+    client.start_worker(bench.workspace, queued.id, executor=run.executor, allow_parallel=parallel)
+    return queued
+
+
+def follow(bench: Workbench, run_id: str, reporter: Reporter) -> Run:
+    """Tells ``reporter`` everything the run says until it ends; returns the run as it ended."""
+    full_id = bench.store.run(run_id).id
+    for event in client.watch(bench.store, full_id):
+        match event:
+            case client.Progressed(progress):
+                reporter.progress(progress.done, progress.total, unit=progress.unit, message=progress.message)
+            case client.Logged(_, line):
+                reporter.log(line)
+            case client.Measured(step, values):
+                reporter.metrics(step, {name: value for name, value in values.items() if value is not None})
+            case client.Sampled(step, text):
+                reporter.sample(step, text)
+            case client.StatusChanged():
+                pass
+    return bench.store.run(full_id)
+
+
+def stop(bench: Workbench, run_id: str) -> Run:
+    """Interrupts a run at its next check so that it can be resumed; an ended run stays as it is."""
+    run = bench.store.run(run_id)
+    try:
+        return client.stop(bench.store, run.id)
+    except JobError:
+        return bench.store.run(run.id)
+
+
+def cancel(bench: Workbench, run_id: str) -> Run:
+    """Asks a run to stop for good. JobError when it has ended."""
+    return client.cancel(bench.store, bench.store.run(run_id).id)
+
+
+def resume(bench: Workbench, run_id: str) -> Run:
+    """Queues a run that stopped early again and starts a worker. JobError says why not."""
+    run = client.resume(bench.store, bench.store.run(run_id).id)
+    client.start_worker(bench.workspace, run.id, executor=run.executor)
+    return run
+
+
+def show(bench: Workbench, run_id: str) -> Run:
+    """One run by id or its unambiguous beginning."""
+    return bench.store.run(run_id)
+
+
+def list_all(bench: Workbench, status: str | None = None) -> list[Run]:
+    """All runs, newest first, optionally of one status."""
+    if status is not None and status not in STATUSES:
+        raise UsageError(f"There is no run status '{status}'.", hint=did_you_mean(status, STATUSES))
+    return bench.store.runs(status=cast("RunStatus | None", status))
+
+
+def logs(bench: Workbench, run_id: str) -> Iterator[str]:
+    """The lines a run logged, oldest first."""
+    queue, after = RunQueue(bench.store), 0
+    full_id = bench.store.run(run_id).id
+    while rows := queue.stream("log", full_id, after=after):
+        after = rows[-1].seq
+        for row in rows:
+            yield f"{row.at:%H:%M:%S} {row.value}"
+
+
+def curves(bench: Workbench, run_id: str) -> list[tuple[int, dict[str, float]]]:
+    """The points a run measured: (step, values), in order."""
+    queue, after = RunQueue(bench.store), 0
+    points: list[tuple[int, dict[str, float]]] = []
+    while rows := queue.stream("metrics", run_id, after=after):
+        after = rows[-1].seq
+        for row in rows:
+            if isinstance(row.value, dict):
+                values = {name: float(value) for name, value in row.value.items() if isinstance(value, int | float)}
+                points.append((row.step or 0, values))
+    return points
+
+
+def work(bench: Workbench, *, run: str | None = None, once: bool = False) -> None:
+    """Becomes a worker. Raises JobError when the one run asked for does not end well."""
+    command = [sys.executable, "-m", "forethought.jobs.worker", "--workspace", str(bench.workspace.root)]
+    command += ["--run", bench.store.run(run).id] if run else []
+    command += ["--once"] if once else []
+    process = subprocess.Popen(command, env=os.environ)
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:
+        code = process.wait()
+    if code:
+        raise JobError("The worker ended with an error.", hint="See 'forethought runs list'.")
+
+
+def versions() -> dict[str, str]:
+    """What a run is recorded to have run on."""
+    found = {"forethought": __version__, "python": sys.version.split()[0]}
+    for package in _RECORDED:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

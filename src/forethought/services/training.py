@@ -1,0 +1,128 @@
+"""Training: a frozen dataset, a method and a base become a registered model, through a durable run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from pydantic import ValidationError
+
+from forethought.core import registry
+from forethought.core.records import Dataset, Json, Model, Prompt, Run, Task, dump
+from forethought.errors import UsageError
+from forethought.jobs.context import JobContext, JobResult
+from forethought.services import datasets, models, runs
+from forethought.services.tasks import first_fault, style_named
+from forethought.services.workbench import BASE, Workbench
+
+if TYPE_CHECKING:
+    from forethought.training.sft import SFTResult
+
+TRAIN, VALIDATION = "train", "val"
+
+
+def submit_sft(
+    bench: Workbench,
+    *,
+    dataset: str,
+    name: str,
+    style: str | None = None,
+    base: str = "",
+    prompt: str = "short",
+    config: dict[str, Json] | None = None,
+    parallel: bool = False,
+) -> Run:
+    """Queues a supervised fine-tuning run and starts its worker; everything that can be refused is refused here."""
+    from forethought.training.sft import SFTConfig
+
+    frozen = bench.store.dataset(dataset)
+    task = bench.store.task(frozen.task_id, frozen.task_revision)
+    parent = models.find_or_register_base(bench, base or BASE)
+    chosen_style = style_named(style or task.style)
+    datasets.examples(bench, frozen, TRAIN)
+    models.refuse_taken(bench, name)
+    try:
+        checked = SFTConfig.model_validate(config or {})
+    except ValidationError as error:
+        raise UsageError(f"The training configuration is wrong: {first_fault(error)}.") from None
+    run = Run(
+        kind="sft",
+        task_id=task.id,
+        task_revision=task.revision,
+        dataset_id=frozen.id,
+        parent_model_id=parent.id,
+        uses_torch=True,
+        seed=checked.seed,
+        config={
+            "name": name,
+            "style": chosen_style.name,
+            "prompt": dump(models.build_prompt(prompt, task, chosen_style)),
+            "sft": dump(checked),
+            "dataset_hash": frozen.content_hash,
+        },
+        versions=runs.versions(),
+    )
+    return runs.submit(bench, run, parallel=parallel)
+
+
+def run_sft(context: JobContext) -> JobResult:
+    """The job body of ``sft``: trains in the run's folder, then registers the model."""
+    bench = Workbench.around(context.workspace, context.store)
+    run = context.run
+    frozen = bench.store.dataset(cast(str, run.dataset_id))
+    task = bench.store.task(frozen.task_id, frozen.task_revision)
+    parent = bench.store.model(cast(str, run.parent_model_id))
+    prompt = Prompt.model_validate(run.config["prompt"])
+    result = _train(bench, context, frozen, parent, prompt)
+    model = _register(bench, run, task, parent, prompt, result)
+    context.reporter.log(f"registered as '{model.name}'")
+    return JobResult(metrics=dict(model.metrics), artefacts={"model": str(result.path.relative_to(context.folder))})
+
+
+def _train(bench: Workbench, context: JobContext, frozen: Dataset, parent: Model, prompt: Prompt) -> SFTResult:
+    from forethought.training.sft import SFTConfig
+
+    run = context.run
+    config = SFTConfig.model_validate(run.config["sft"])
+    style = style_named(str(run.config["style"]))
+    train = datasets.examples(bench, frozen, TRAIN)
+    validation = datasets.examples(bench, frozen, VALIDATION) if VALIDATION in frozen.counts else []
+    context.reporter.log(f"{len(train)} examples to learn from, {len(validation)} held out; loading '{parent.name}'")
+    loaded = models.load_for_training(bench, parent, config.dtype)
+    method = registry.lookup("method", "sft")(config)
+    return cast(
+        "SFTResult",
+        method.train(
+            loaded,
+            train,
+            validation,
+            style=style,
+            prompt=prompt,
+            output=context.folder / "training",
+            reporter=context.reporter,
+            resume=context.resuming,
+        ),
+    )
+
+
+def _register(bench: Workbench, run: Run, task: Task, parent: Model, prompt: Prompt, result: SFTResult) -> Model:
+    """A resumed run that was killed after registering finds its model there and keeps it."""
+    existing = [model for model in bench.store.models() if model.run_id == run.id]
+    if existing:
+        return existing[0]
+    full = cast(dict[str, Any], run.config["sft"]).get("full")
+    model = Model(
+        name=str(run.config["name"]),
+        base=parent.base,
+        path=str(bench.workspace.relative(result.path)),
+        adapter="" if full else "lora",
+        style=str(run.config["style"]),
+        prompt=prompt,
+        task_id=task.id,
+        task_revision=task.revision,
+        run_id=run.id,
+        parent_id=parent.id,
+        licence=parent.licence,
+        metrics=dict(result.metrics),
+    )
+    bench.store.add_model(model)
+    return model

@@ -1,0 +1,113 @@
+"""The command line as a person meets it: in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    return tmp_path_factory.mktemp("workspace")
+
+
+def forethought(workspace: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from forethought.cli import main; main()", "--workspace", str(workspace), *words]
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | {"COLUMNS": "80"}, timeout=120)
+
+
+def answer(workspace: Path, *words: str):
+    done = forethought(workspace, *words, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_help_names_every_noun(workspace):
+    shown = forethought(workspace, "--help").stdout
+    for noun in (
+        "demo",
+        "init",
+        "doctor",
+        "serve",
+        "worker",
+        "task",
+        "data",
+        "dataset",
+        "train",
+        "runs",
+        "eval",
+        "models",
+    ):
+        assert noun in shown
+
+
+def test_help_does_not_import_torch():
+    script = "import sys; sys.argv = ['forethought', '--help']\ntry:\n from forethought.cli import main; main()\n"
+    script += (
+        "except SystemExit: pass\nassert not {'torch', 'transformers', 'sqlalchemy', 'fastapi'} & set(sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True).returncode == 0
+
+
+def test_a_task_becomes_verified_data_and_a_frozen_dataset(workspace):
+    task = answer(workspace, "task", "example", "syllogism")
+    assert task["revision"] == 1
+    assert answer(workspace, "task", "example", "syllogism")["id"] == task["id"]
+    made = answer(
+        workspace, "data", "generate", "--task", "syllogism", "--count", "30", "--seed", "1", "--tag", "first"
+    )
+    assert (made["problems"], made["traces"], made["verified"]) == (30, 30, 30)
+    again = answer(workspace, "data", "generate", "--task", "syllogism", "--count", "30", "--seed", "1")
+    assert (again["problems"], again["already_there"]) == (0, 30)
+    listed = answer(
+        workspace, "data", "list", "--task", "syllogism", "--filter", "verified:yes tag:first", "--limit", "7"
+    )
+    assert len(listed) == 7
+    trace = answer(workspace, "data", "show", listed[0]["id"])
+    assert trace["problem"]["id"] == listed[0]["problem_id"]
+    assert {score["verdict"]["passed"] for score in trace["scores"]} == {True}
+    freeze = ("--task", "syllogism", "--filter", "verified:yes", "--split", "train=0.8,test=0.2")
+    dataset = answer(workspace, "dataset", "create", "thirty", *freeze)
+    assert sum(dataset["counts"].values()) == 30
+    assert answer(workspace, "dataset", "create", "again", *freeze)["content_hash"] == dataset["content_hash"]
+    heldout = answer(
+        workspace, "dataset", "create", "questions", "--task", "syllogism", "--kind", "problems", "--split", "test=1"
+    )
+    assert heldout["counts"] == {"test": 30}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("task", "example", "sylogism"), "Did you mean 'syllogism'"),
+        (("task", "show", "nothing"), "nothing"),
+        (("data", "generate", "--task", "syllogysm"), "Did you mean 'syllogism'"),
+        (("data", "list", "--task", "syllogism", "--filter", "verfied:yes"), "verified"),
+        (("dataset", "create", "x", "--task", "syllogism", "--split", "train=0.5"), "sum to 1"),
+        (("dataset", "create", "../x", "--task", "syllogism"), "not a name"),
+        (("runs", "show", "0000"), "0000"),
+        (("models", "show", "gpt"), "gpt"),
+        (("serve", "--host", "0.0.0.0"), "loopback"),
+        (("demo", "--task", "chess"), "chess"),
+    ],
+)
+def test_wrong_input_is_one_line_that_says_what_to_do(workspace, words, said):
+    done = forethought(workspace, *words)
+    assert done.returncode in (1, 2)
+    assert said in done.stderr
+    assert done.stderr.strip().count("\n") == 0
+    assert "Traceback" not in done.stderr
+
+
+def test_an_empty_dataset_is_refused(workspace):
+    done = forethought(workspace, "dataset", "create", "none", "--task", "syllogism", "--filter", "tag:nowhere")
+    assert done.returncode == 1
+    assert "tag:nowhere" in done.stderr
+
+
+def test_debug_shows_the_traceback(workspace):
+    done = forethought(workspace, "--debug", "task", "show", "nothing")
+    assert "Traceback" in done.stderr
