@@ -190,7 +190,7 @@ def test_signals_are_named():
         "The run's process was killed by SIGKILL. Often this means that the memory ran out.",
     )
     assert crash_line(-signal.SIGSEGV) == (False, "The run's process crashed with SIGSEGV.")
-    assert crash_line(3) == (False, "The run's process ended with exit code 3 and said nothing.")
+    assert crash_line(3, "bye") == (False, "The run's process ended with exit code 3; its last words: bye.")
 
 
 @pytest.mark.parametrize(

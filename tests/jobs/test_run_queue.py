@@ -220,6 +220,19 @@ def test_resuming_is_refused_with_the_reason(queue, run):
         queue.requeue(run.id)
 
 
+def test_only_what_a_worker_lost_is_queued_again_by_itself(queue, run):
+    stopped = queue.enqueue(Run(kind="example-count"))
+    queue.finish(queue.claim(stopped.id, "a").lease, "stopped", error="asked to")
+    queue.claim(run.id, "a")
+    assert queue.requeue_lost(max_claims=3) == []
+    queue.expire(lambda owner: True)
+    assert [lost.id for lost in queue.requeue_lost(max_claims=3)] == [run.id]
+    queue.claim(run.id, "a")
+    queue.expire(lambda owner: True)
+    assert queue.requeue_lost(max_claims=2) == []
+    assert queue.get(run.id).status == queue.get(stopped.id).status == "interrupted"
+
+
 def test_a_run_withdrawn_before_it_began_can_be_resumed(queue, run):
     withdrawn, holder = queue.withdraw(run.id)
     assert (withdrawn.status, holder) == ("interrupted", "")

@@ -80,7 +80,19 @@ class Place:
 
 
 @pytest.fixture
-def place(store, workspace):
+def place(store, store_url, workspace, monkeypatch):
+    """Over SQLite and over PostgreSQL."""
+    yield from _place(store, store_url, workspace, monkeypatch)
+
+
+@pytest.fixture
+def local(sqlite_store, sqlite_url, workspace, monkeypatch):
+    """Over SQLite, for what no database decides."""
+    yield from _place(sqlite_store, sqlite_url, workspace, monkeypatch)
+
+
+def _place(store, url, workspace, monkeypatch):
+    monkeypatch.setenv("FORETHOUGHT_DATABASE_URL", url)
     place = Place(store, workspace)
     yield place
     for process in place.processes:
@@ -115,19 +127,19 @@ def test_a_submitted_run_is_done_by_a_detached_worker_and_watched(place):
         client.resume(place.store, run.id)
 
 
-def test_one_worker_does_all_that_waits_and_ends(place):
+def test_one_worker_does_all_that_waits_and_ends(local):
     runs = [
-        place.submit("count", config={"steps": 1}),
-        place.submit("raise"),
-        place.submit("count", config={"steps": 1}),
+        local.submit("count", config={"steps": 1}),
+        local.submit("raise"),
+        local.submit("count", config={"steps": 1}),
     ]
-    assert place.work("--once") == 0
-    assert [place.queue.get(run.id).status for run in runs] == ["done", "failed", "done"]
+    assert local.work("--once") == 0
+    assert [local.queue.get(run.id).status for run in runs] == ["done", "failed", "done"]
 
 
 def test_two_workers_race_for_one_run_and_one_does_it(place):
     run = place.submit("count", config={"steps": 3})
-    codes = sorted(place.wait() for place in [place.worker("--run", run.id) for _ in range(2)])
+    codes = sorted(process.wait() for process in [place.worker("--run", run.id) for _ in range(2)])
     assert codes == [0, 1] or codes == [0, 0]  # the slower one may look when it is done already
     assert place.lines(run) == ["from 0"]
     assert place.queue.attempts(run.id) == 1
@@ -168,34 +180,33 @@ def test_a_killed_worker_takes_its_run_along_and_resume_goes_on(place):
     assert place.queue.get(run.id).metrics == {"first": 4, "last": 6}
 
 
-def test_another_worker_takes_over_what_a_killed_one_lost(place):
-    run = place.submit("count", config={"steps": 6, "pause_at": 4})
-    process = place.worker("--run", run.id)
-    place.file(run, "paused")
-    (place.workspace.run_folder(run.id) / "go").touch()
+def test_another_worker_takes_over_what_a_killed_one_lost(local):
+    run = local.submit("count", config={"steps": 6, "pause_at": 4})
+    process = local.worker("--run", run.id)
+    local.file(run, "paused")
+    (local.workspace.run_folder(run.id) / "go").touch()
     process.send_signal(signal.SIGSTOP)  # so that the child cannot end well before the worker is killed
     process.kill()
     process.wait()
-    place.work("--once")
-    assert place.queue.get(run.id).status == "done"
+    local.work("--once")
+    assert local.queue.get(run.id).status == "done"
 
 
-def test_a_run_that_keeps_losing_its_worker_is_not_taken_over_for_ever(place):
-    run = place.submit("count", config={"steps": 1})
+def test_a_run_that_keeps_losing_its_worker_is_not_taken_over_for_ever(local):
+    run = local.submit("count", config={"steps": 1})
     for _ in range(worker.MAX_CLAIMS):
-        place.queue.claim(run.id, "gone")
-        place.queue.expire(lambda owner: True)
-        if place.queue.attempts(run.id) < worker.MAX_CLAIMS:
-            place.queue.requeue(run.id)
-    place.work("--once")
-    assert place.queue.get(run.id).status == "interrupted"
-    assert place.queue.attempts(run.id) == worker.MAX_CLAIMS
+        local.queue.claim(run.id, "gone")
+        local.queue.expire(lambda owner: True)
+        local.queue.requeue_lost(max_claims=worker.MAX_CLAIMS)
+    local.work("--once")
+    assert local.queue.get(run.id).status == "interrupted"
+    assert local.queue.attempts(run.id) == worker.MAX_CLAIMS
 
 
-def test_the_children_of_a_run_end_with_the_worker(place):
-    run = place.submit("parent")
-    process = place.worker("--run", run.id)
-    pids = [int(pid) for pid in place.file(run, "pids").read_text().split()]
+def test_the_children_of_a_run_end_with_the_worker(local):
+    run = local.submit("parent")
+    process = local.worker("--run", run.id)
+    pids = [int(pid) for pid in local.file(run, "pids").read_text().split()]
     assert not any(gone(pid) for pid in pids)
     process.kill()
     process.wait()
@@ -203,10 +214,10 @@ def test_the_children_of_a_run_end_with_the_worker(place):
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGSEGV, "failed"), (signal.SIGKILL, "interrupted")])
-def test_the_signal_that_ended_a_run_is_named(place, number, status):
-    run = place.submit("signal", config={"number": int(number)})
-    assert place.work("--run", run.id) == 1
-    ended = place.queue.get(run.id)
+def test_the_signal_that_ended_a_run_is_named(local, number, status):
+    run = local.submit("signal", config={"number": int(number)})
+    assert local.work("--run", run.id) == 1
+    ended = local.queue.get(run.id)
     assert ended.status == status
     assert number.name in ended.error
 
@@ -214,13 +225,13 @@ def test_the_signal_that_ended_a_run_is_named(place, number, status):
 # --- stopping ---
 
 
-def test_a_worker_asked_to_end_interrupts_its_run(place):
-    run = place.submit("count", config={"steps": 6, "pause_at": 4})
-    process = place.worker("--run", run.id)
-    place.file(run, "paused")
-    client.stop(place.store, run.id)
+def test_a_worker_asked_to_end_interrupts_its_run(local):
+    run = local.submit("count", config={"steps": 6, "pause_at": 4})
+    process = local.worker("--run", run.id)
+    local.file(run, "paused")
+    client.stop(local.store, run.id)
     assert process.wait() == 1
-    ended = place.queue.get(run.id)
+    ended = local.queue.get(run.id)
     assert ended.status == "interrupted"
     assert ended.error == f"Stopped before it was done. Go on with `forethought runs resume {run.id}`."
     assert ended.progress.done == 4
@@ -238,13 +249,13 @@ def test_a_cancelled_run_stops_at_its_next_check(place):
     assert (ended.status, ended.error) == ("cancelled", "")
 
 
-def test_a_run_that_does_not_stop_is_killed_after_its_grace(place):
-    run = place.submit("deaf")
-    process = place.worker("--run", run.id, "--grace", "0.2")
-    place.file(run, "paused")
+def test_a_run_that_does_not_stop_is_killed_after_its_grace(local):
+    run = local.submit("deaf")
+    process = local.worker("--run", run.id, "--grace", "0.2")
+    local.file(run, "paused")
     process.terminate()
     assert process.wait() == 1
-    ended = place.queue.get(run.id)
+    ended = local.queue.get(run.id)
     assert ended.status == "interrupted"
     assert "did not stop when it was asked to" in ended.error
 
@@ -252,89 +263,89 @@ def test_a_run_that_does_not_stop_is_killed_after_its_grace(place):
 # --- how errors surface ---
 
 
-def test_a_deliberate_error_is_told_in_its_own_words(place):
-    run = place.submit("raise", config={"ours": True})
-    assert place.work("--run", run.id) == 1
-    ended = place.queue.get(run.id)
+def test_a_deliberate_error_is_told_in_its_own_words(local):
+    run = local.submit("raise", config={"ours": True})
+    assert local.work("--run", run.id) == 1
+    ended = local.queue.get(run.id)
     assert (ended.status, ended.error) == ("failed", "The file is empty. Add a line.")
 
 
-def test_any_other_error_is_named_by_type_with_its_traceback_in_the_log_file(place):
-    run = place.submit("raise")
-    assert place.work("--run", run.id) == 1
-    ended = place.queue.get(run.id)
+def test_any_other_error_is_named_by_type_with_its_traceback_in_the_log_file(local):
+    run = local.submit("raise")
+    assert local.work("--run", run.id) == 1
+    ended = local.queue.get(run.id)
     assert (ended.status, ended.error) == ("failed", "ValueError: first line second line")
-    assert place.lines(run) == ["about to fail"]
-    assert "Traceback (most recent call last)" in log_file(place.workspace, run.id).read_text()
+    assert local.lines(run) == ["about to fail"]
+    assert "Traceback (most recent call last)" in log_file(local.workspace, run.id).read_text()
 
 
-def test_a_body_that_returns_something_else_has_failed(place):
-    run = place.submit("wrong")
-    place.work("--run", run.id)
-    assert "returned dict instead of a JobResult" in place.queue.get(run.id).error
+def test_a_body_that_returns_something_else_has_failed(local):
+    run = local.submit("wrong")
+    local.work("--run", run.id)
+    assert "returned dict instead of a JobResult" in local.queue.get(run.id).error
 
 
-def test_secrets_reach_neither_record_nor_log_nor_arguments(place, monkeypatch):
+def test_secrets_reach_neither_record_nor_log_nor_arguments(local, monkeypatch):
     monkeypatch.setenv("EXAMPLE_API_KEY", "correct-horse-battery")
     _known_secrets.cache_clear()
     with pytest.raises(UsageError, match="secret"):
-        place.submit("leak", config={"key": "correct-horse-battery"})
-    run = place.submit("leak")
-    place.work("--run", run.id)
+        local.submit("leak", config={"key": "correct-horse-battery"})
+    run = local.submit("leak")
+    local.work("--run", run.id)
     _known_secrets.cache_clear()
-    log = log_file(place.workspace, run.id).read_text()
+    log = log_file(local.workspace, run.id).read_text()
     assert "printed [hidden]" in log
-    assert place.lines(run) == ["logged [hidden]"]
-    ended = place.queue.get(run.id)
+    assert local.lines(run) == ["logged [hidden]"]
+    ended = local.queue.get(run.id)
     assert ended.error == "RuntimeError: raised [hidden]"
     assert "correct-horse" not in log + ended.model_dump_json()
 
 
-def test_a_full_disk_pauses_the_run_with_a_plain_message(place):
-    run = place.submit("full")
-    place.work("--run", run.id)
-    ended = place.queue.get(run.id)
+def test_a_full_disk_pauses_the_run_with_a_plain_message(local):
+    run = local.submit("full")
+    local.work("--run", run.id)
+    ended = local.queue.get(run.id)
     assert ended.status == "interrupted"
     assert "is full" in ended.error
     assert f"forethought runs resume {run.id}" in ended.error
 
 
-def test_an_unknown_job_is_refused_with_the_nearest_name(place):
+def test_an_unknown_job_is_refused_with_the_nearest_name(local):
     with pytest.raises(NotFoundError, match="example-count"):
-        place.submit("cuont")
+        local.submit("cuont")
 
 
-def test_a_worker_that_cannot_start_is_noticed(place, monkeypatch):
-    run = place.submit("count", config={"steps": 1})
+def test_a_worker_that_cannot_start_is_noticed(local, monkeypatch):
+    run = local.submit("count", config={"steps": 1})
     monkeypatch.setenv("FORETHOUGHT_DATABASE_URL", "mysql://nowhere")
-    handle = client.start_worker(place.workspace, run.id)
+    handle = client.start_worker(local.workspace, run.id)
     with pytest.raises(JobError, match="ended before it took the run"):
-        client.wait(place.store, run.id, worker=handle, timeout=30)
+        client.wait(local.store, run.id, worker=handle, timeout=30)
 
 
 # --- one torch run at a time ---
 
 
-def test_two_torch_runs_take_turns_and_the_waiting_one_says_so(place):
-    first = place.submit("alone", uses_torch=True, config={"seconds": 600})
-    second = place.submit("alone", uses_torch=True, config={"seconds": 0.1})
-    place.worker("--run", first.id)
-    until(lambda: (place.workspace.root / "busy").exists())
-    place.worker("--run", second.id)
-    waiting = until(lambda: place.queue.get(second.id).progress.message)
+def test_two_torch_runs_take_turns_and_the_waiting_one_says_so(local):
+    first = local.submit("alone", uses_torch=True, config={"seconds": 600})
+    second = local.submit("alone", uses_torch=True, config={"seconds": 0.1})
+    local.worker("--run", first.id)
+    until(lambda: (local.workspace.root / "busy").exists())
+    local.worker("--run", second.id)
+    waiting = until(lambda: local.queue.get(second.id).progress.message)
     assert waiting == f"Waiting for run {first.id}: one torch run at a time."
-    (place.workspace.root / "busy").unlink()
-    client.cancel(place.store, first.id)
-    assert client.wait(place.store, second.id, timeout=30).status == "done"
+    (local.workspace.root / "busy").unlink()
+    client.cancel(local.store, first.id)
+    assert client.wait(local.store, second.id, timeout=30).status == "done"
 
 
-def test_torch_runs_run_together_when_asked(place):
-    first = place.submit("alone", uses_torch=True, config={"seconds": 600})
-    place.worker("--run", first.id)
-    until(lambda: (place.workspace.root / "busy").exists())
-    second = place.submit("alone", uses_torch=True, config={"seconds": 0.1})
-    place.work("--run", second.id, "--allow-parallel")
-    assert "FileExistsError" in place.queue.get(second.id).error
+def test_torch_runs_run_together_when_asked(local):
+    first = local.submit("alone", uses_torch=True, config={"seconds": 600})
+    local.worker("--run", first.id)
+    until(lambda: (local.workspace.root / "busy").exists())
+    second = local.submit("alone", uses_torch=True, config={"seconds": 0.1})
+    local.work("--run", second.id, "--allow-parallel")
+    assert "FileExistsError" in local.queue.get(second.id).error
 
 
 def test_a_disk_filled_to_the_last_byte_leaves_the_database_whole_and_the_run_resumable(tmp_path, monkeypatch):

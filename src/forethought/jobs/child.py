@@ -15,9 +15,8 @@ from typing import Literal
 from forethought.core.registry import lookup
 from forethought.errors import JobCancelled, JobError
 from forethought.jobs.context import JobContext, JobResult, open_workspace
-from forethought.jobs.faults import Reserve, disk_full_line, is_disk_full, one_line
+from forethought.jobs.faults import Reserve, disk_full_line, is_disk_full, one_line, say
 from forethought.jobs.recording import insist
-from forethought.jobs.redaction import redact
 from forethought.jobs.reporter import DurableReporter
 from forethought.jobs.torch_lock import torch_lock
 from forethought.store.run_queue import Lease, LeaseLostError, RunQueue, how_to_resume
@@ -54,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         outcome = perform(context, reserve, allow_parallel=options.allow_parallel)
         record(outcome, queue, lease, reporter, reserve)
     except LeaseLostError as error:
-        print(error, file=sys.stderr)
+        say(str(error))
         return LOST
     return RECORDED
 
@@ -74,7 +73,7 @@ def perform(context: JobContext, reserve: Reserve, *, allow_parallel: bool) -> O
     except JobCancelled:
         return Outcome("stopped", f"Stopped before it was done. {how_to_resume(run_id)}")
     except BaseException as error:  # whatever a body throws belongs in the run's record
-        print(redact(traceback.format_exc()), file=sys.stderr, flush=True)
+        say(traceback.format_exc())
         if is_disk_full(error):
             return Outcome("stopped", f"{disk_full_line(context.folder)} {how_to_resume(run_id)}")
         return Outcome("failed", one_line(error))

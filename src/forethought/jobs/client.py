@@ -88,7 +88,7 @@ def cancel(store: Store, run_id: str) -> Run:
 
 
 def stop(store: Store, run_id: str) -> Run:
-    """Interrupts a run so that it can be resumed: it ends, with its worker, at its next check. JobError if it has ended."""
+    """Interrupts a run so that it can be resumed: it ends, with its worker, at its next check. JobError if it ended."""
     queue = RunQueue(store)
     queue.expire(is_dead, run_id=run_id)
     run, holder = queue.withdraw(run_id)

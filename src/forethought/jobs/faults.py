@@ -6,6 +6,7 @@ import errno
 import shutil
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from forethought.errors import ForethoughtError
@@ -20,6 +21,12 @@ def one_line(error: BaseException) -> str:
     """A deliberate error says itself; any other one is named by its type."""
     said = str(error) if isinstance(error, ForethoughtError) else f"{type(error).__name__}: {error}"
     return redact(" ".join(said.split()))[:1000].rstrip(": ")
+
+
+def say(line: str) -> None:
+    """Prints a line. That nobody can read it, or that the disk of the log is full, is no reason to stop working."""
+    with suppress(OSError, ValueError):
+        print(redact(line), flush=True)
 
 
 def is_disk_full(error: BaseException) -> bool:
@@ -37,10 +44,10 @@ def disk_full_line(folder: Path) -> str:
     return f"The disk of {folder} is full ({free:.0f} MB free); the run was paused. Free some space first."
 
 
-def crash_line(return_code: int) -> tuple[bool, str]:
+def crash_line(return_code: int, last_words: str = "") -> tuple[bool, str]:
     """What an unrecorded exit means: (it was killed from outside, the line for the record)."""
     if return_code >= 0:
-        return False, f"The run's process ended with exit code {return_code} and said nothing."
+        return False, f"The run's process ended with exit code {return_code}; its last words: {last_words or 'none'}."
     try:
         name = signal.Signals(-return_code).name
     except ValueError:

@@ -7,12 +7,11 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 from forethought.jobs.child import LOST, RECORDED
 from forethought.jobs.context import log_file
-from forethought.jobs.faults import Reserve, crash_line, one_line
+from forethought.jobs.faults import Reserve, crash_line, one_line, say
 from forethought.jobs.process_group import ProcessGroup
 from forethought.jobs.recording import insist
 from forethought.jobs.redaction import redact
@@ -50,6 +49,7 @@ class Supervisor:
         self._allow_parallel = allow_parallel
         self._cancelled, self._lost, self._ended = threading.Event(), threading.Event(), threading.Event()
         self._killed_after_grace = False
+        self._last_words = ""
 
     def run(self) -> None:
         """Returns when the child and all its children are gone and the run's record says how it ended."""
@@ -59,13 +59,14 @@ class Supervisor:
             with ProcessGroup() as group:
                 child = group.start(self._command())
                 assert child.stdout is not None
-                log = log_file(self._workspace, self._claim.run.id)
-                pump = threading.Thread(target=_copy, args=(child.stdout, log), name="log", daemon=True)
+                pump = threading.Thread(target=self._copy, args=(child.stdout,), name="log", daemon=True)
                 pump.start()
                 return_code = self._wait(child, group)
             pump.join()
             child.stdout.close()
             self._record(return_code)
+        except OSError as error:  # no memory, too many processes
+            self._finish("stopped", f"The run's process could not be started: {one_line(error)}.")
         finally:
             self._ended.set()
             beats.join()
@@ -88,18 +89,17 @@ class Supervisor:
         """Says how the run ended if its own process could not."""
         if return_code in (RECORDED, LOST) or self._lost.is_set():
             return
-        run_id = self._claim.run.id
-        from_outside, line = crash_line(return_code)
+        from_outside, line = crash_line(return_code, self._last_words)
         if self._killed_after_grace:
             line = "The run did not stop when it was asked to and was killed."
+        self._finish("stopped" if from_outside else "failed", line)
+
+    def _finish(self, status: Literal["failed", "stopped"], line: str) -> None:
+        run_id = self._claim.run.id
         reserve = Reserve(self._workspace.run_folder(run_id))
+        error = f"{line} {how_to_resume(run_id)}"
         with suppress(LeaseLostError):
-            insist(
-                lambda: self._queue.finish(
-                    self._claim.lease, "stopped" if from_outside else "failed", error=f"{line} {how_to_resume(run_id)}"
-                ),
-                reserve,
-            )
+            insist(lambda: self._queue.finish(self._claim.lease, status, error=error), reserve)
         reserve.give_back()
 
     def _beat(self) -> None:
@@ -109,11 +109,11 @@ class Supervisor:
                     self._cancelled.set()
             except LeaseLostError as error:
                 if not self._queue.ended_under(self._claim.lease):
-                    print(error, flush=True)
+                    say(str(error))
                     self._lost.set()
                 return
             except Exception as error:  # a database that is away for a moment is no reason to stop the work
-                print(f"The heartbeat failed and is tried again: {one_line(error)}", flush=True)
+                say(f"The heartbeat failed and is tried again: {one_line(error)}")
 
     def _command(self) -> list[str]:
         lease = self._claim.lease
@@ -122,10 +122,13 @@ class Supervisor:
         command += ["--resuming"] * self._claim.resuming
         return command + ["--allow-parallel"] * self._allow_parallel
 
-
-def _copy(output: IO[bytes], file: Path) -> None:
-    """Appends what the child prints to the run's log file, without secrets, until its last writer is gone."""
-    with file.open("a", encoding="utf-8", buffering=1) as log:
+    def _copy(self, output: IO[bytes]) -> None:
+        """Appends what the child prints to the run's log file, without secrets, until its last writer is gone."""
+        file = log_file(self._workspace, self._claim.run.id)
         while line := output.readline(1 << 16):
-            with suppress(OSError):  # a full disk: the child must not block on its output for that
-                log.write(redact(line.decode("utf-8", "replace")))
+            clean = redact(line.decode("utf-8", "replace"))
+            self._last_words = clean.strip()[:300] or self._last_words
+            # On a full disk lines are lost; waiting would block the child on its output. Opened for each line, so
+            # that the file may be moved away.
+            with suppress(OSError), file.open("ab", buffering=0) as log:
+                log.write(clean.encode())

@@ -13,9 +13,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 
-from forethought.errors import ForethoughtError, JobError
+from forethought.core.records import Run
+from forethought.errors import ForethoughtError, JobError, StoreError
 from forethought.jobs.context import open_workspace
-from forethought.jobs.faults import one_line
+from forethought.jobs.faults import one_line, say
 from forethought.jobs.processes import is_dead, this_process
 from forethought.jobs.supervisor import GRACE_SECONDS, Supervisor
 from forethought.store.run_queue import Claim, RunQueue
@@ -47,7 +48,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         queue = RunQueue(store)
         claims = _one(queue, options.run) if options.run else _all(queue, stop, once=options.once)
         for claim in claims:
-            print(f"Run {claim.run.id} ({claim.run.kind}) begins.", flush=True)
             supervisor = Supervisor(
                 workspace,
                 queue,
@@ -57,13 +57,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 allow_parallel=options.allow_parallel,
                 grace=options.grace,
             )
-            supervisor.run()
-            run = queue.get(claim.run.id)
-            print(f"Run {run.id} is {run.status}. {run.error}".rstrip(), flush=True)
+            _do(supervisor, queue, claim.run)
         return 1 if options.run and queue.get(options.run).status != "done" else 0
     except ForethoughtError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
+        say(f"error: {one_line(error)}")
         return error.exit_code
+
+
+def _do(supervisor: Supervisor, queue: RunQueue, run: Run) -> None:
+    say(f"Run {run.id} ({run.kind}) begins.")
+    try:
+        supervisor.run()
+        ended = queue.get(run.id)
+        say(f"Run {run.id} is {ended.status}. {ended.error}".rstrip())
+    except StoreError as error:  # its lease lapses, which says that it was lost; other runs go on
+        say(f"How the run {run.id} ended could not be written: {one_line(error)}")
 
 
 def _one(queue: RunQueue, run_id: str) -> Iterator[Claim]:
@@ -75,13 +83,18 @@ def _one(queue: RunQueue, run_id: str) -> Iterator[Claim]:
 
 
 def _all(queue: RunQueue, stop: Stop, *, once: bool) -> Iterator[Claim]:
-    """Claims as they come, oldest first, those that another worker lost included."""
-    owner = str(this_process())
+    """Claims as they come, oldest first, lost ones included. A database that is away is awaited."""
     while not stop.asked.is_set():
-        for lost in queue.expire(is_dead):
-            if lost.status == "interrupted" and queue.attempts(lost.id) < MAX_CLAIMS:
-                queue.requeue(lost.id)
-        if claim := queue.claim_next(owner):
+        try:
+            queue.expire(is_dead)
+            queue.requeue_lost(max_claims=MAX_CLAIMS)
+            claim = queue.claim_next(str(this_process()))
+        except StoreError as error:
+            if once:
+                raise
+            say(f"Looking for work failed and is tried again: {one_line(error)}")
+            claim = None
+        if claim:
             yield claim
         elif once:
             return

@@ -13,6 +13,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -25,7 +26,8 @@ from forethought.errors import ConflictError, JobError, NotFoundError
 from forethought.store.database import Database
 from forethought.store.tables import run_log, run_metrics, run_samples, runs
 
-LEASE_SECONDS = 20.0
+LEASE_SECONDS = 45.0
+"""Longer than a heartbeat can be held up by a database that another writer keeps locked (30 s)."""
 MAX_LEASE_SECONDS = 60.0
 """A lease that ends later than this was granted before the clock began anew (a restart), and is over."""
 ENDED: tuple[RunStatus, ...] = ("done", "failed", "cancelled", "interrupted")
@@ -250,17 +252,18 @@ class RunQueue:
 
     def ended_under(self, lease: Lease) -> bool:
         """Whether the run ended because this lease's holder said so, and not because it was taken away."""
-        query = select(runs.c.lease_owner, runs.c.lease_token, runs.c.status).where(runs.c.id == lease.run_id)
+        query = select(runs.c.lease_until, runs.c.lease_token, runs.c.status).where(runs.c.id == lease.run_id)
         with self._store.read() as connection:
             row = connection.execute(query).one()
-        return bool((row.lease_owner, row.lease_token) == (lease.owner, lease.token) and row.status != "running")
+        return bool(row.lease_token == lease.token and row.status != "running" and row.lease_until is None)
 
     # --- leases that ended --------------------------------------------------------------------------------------------
 
     def expire(self, is_dead: Callable[[str], bool], *, run_id: str | None = None) -> list[Run]:
         """Marks running runs as interrupted whose lease is over or whose owner ``is_dead``. Returns those.
 
-        ``is_dead(owner)`` is True only if the owner is known to be gone; then its lease is not waited for.
+        ``is_dead(owner)`` is True only if the owner is known to be gone; then its lease is not waited for. The lease
+        stays in the row, as one that was never given back: see ``requeue_lost``.
         """
         with self._store.read() as connection:
             now = self._now(connection)
@@ -278,12 +281,28 @@ class RunQueue:
                     lost.append(run)
         return lost
 
+    def requeue_lost(self, *, max_claims: int) -> list[Run]:
+        """Puts runs back into the queue that a worker lost, not those that were stopped. Returns those.
+
+        One that was claimed ``max_claims`` times stays interrupted: it may be what ends its workers.
+        """
+        lost = select(runs.c.id).where(
+            runs.c.status == "interrupted", runs.c.lease_until.is_not(None), runs.c.lease_token < max_claims
+        )
+        with self._store.read() as connection:
+            ids = list(connection.execute(lost).scalars())
+        requeued = []
+        for run_id in ids:
+            with suppress(JobError):  # somebody else was faster
+                requeued.append(self.requeue(run_id))
+        return requeued
+
     def _interrupt(self, run_id: str, unchanged: ColumnElement[bool]) -> Run | None:
         with self._store.write() as connection:
             freed = connection.execute(
                 update(runs)
                 .where(runs.c.id == run_id, runs.c.status == "running", unchanged)
-                .values(lease_owner=None, lease_until=None)
+                .values(lease_token=runs.c.lease_token)
             )
             if not freed.rowcount:
                 return None
