@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import cast, get_args
 
+from forethought.core.facts import utc
 from forethought.core.filter_spec import (
     DECIMALS,
     EVERYTHING,
@@ -296,6 +297,6 @@ def _value(name: str, word: str) -> Value:
 
 def _date(word: str) -> date | str:
     try:
-        return date.fromisoformat(word) if _DAY.fullmatch(word) else datetime.fromisoformat(word)
+        return date.fromisoformat(word) if _DAY.fullmatch(word) else utc(datetime.fromisoformat(word))
     except (ValueError, OverflowError):
         return word
