@@ -34,7 +34,8 @@ class JsonSchemaVerifier:
             answer = json.loads(attempt.answer, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
         except (ValueError, RecursionError) as error:
             return _wrong(f"not JSON: {str(error)[:200]}")
-        fault = killable(f"{__name__}:first_fault", self.timeout_s)(schema=task.output_schema, answer=answer)
+        check = killable(f"{__name__}:first_fault", self.timeout_s, '{"schema": {}, "answer": 1}')
+        fault = check(schema=task.output_schema, answer=answer)
         return _wrong(fault) if fault else Verdict(value=1.0, passed=True, reason="satisfies the schema")
 
 

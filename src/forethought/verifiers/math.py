@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from forethought.core.records import Attempt, Judges, Problem, Task, Verdict
@@ -30,7 +31,7 @@ class MathVerifier:
         if stated.value is None:
             return Verdict(value=0.0, passed=False, reason=stated.reason)
         gold = final_value(problem.reference).value or problem.reference
-        compare = killable(f"{__name__}:equal", self.timeout_s)
+        compare = killable(f"{__name__}:equal", self.timeout_s, '{"reference": "1/2", "stated": "0.5"}')
         same = compare(reference=gold, stated=stated.value)
         if same is None:
             raise VerifierError(f"The reference {problem.reference[:80]!r} is no mathematical expression.")
@@ -42,22 +43,20 @@ def equal(reference: str, stated: str) -> bool | None:
     """Whether math-verify takes the two for equal; None when it cannot read the reference. Runs in its own process."""
     import logging
 
-    from math_verify import ExprExtractionConfig, verify
+    from math_verify import verify
 
     logging.disable(logging.WARNING)  # it warns at every call that its own time-out is off; ours is the process
     gold = _read(reference)
     if not gold:
         return None
-    plain = _read(stated, [ExprExtractionConfig()]) if "\\" not in stated else []
-    return any(verify(gold, candidate, timeout_seconds=None) for candidate in (_read(stated), plain) if candidate)
+    parts = stated.split("=")
+    if len(parts) > 1 and re.fullmatch(r"\s*[A-Za-z]\s*", parts[0]):
+        parts = parts[1:]  # "x = 72" states 72
+    return all(verify(gold, _read(part), timeout_seconds=None) for part in parts)
 
 
-def _read(expression: str, extraction: list[Any] | None = None) -> list[Any]:
+def _read(expression: str) -> list[Any]:
     from math_verify import parse
 
-    found: list[Any] = (
-        parse(f"${expression}$", parsing_timeout=None)
-        if extraction is None
-        else parse(expression, extraction, parsing_timeout=None)
-    )
+    found: list[Any] = parse(f"${expression}$", parsing_timeout=None)
     return found

@@ -30,10 +30,12 @@ class KillableFunction:
     """Calls ``module:function(**arguments)`` elsewhere. Arguments and result are JSON values. Safe across threads.
 
     ``timeout_s`` bounds one call in seconds; ``memory_mb`` bounds the child's address space where the system can.
+    ``warm_up`` holds arguments (JSON) of a call made while starting, so that slow imports do not count as a slow call.
     """
 
-    def __init__(self, function: str, *, timeout_s: float = 10.0, memory_mb: int = 4096) -> None:
+    def __init__(self, function: str, *, timeout_s: float = 10.0, memory_mb: int = 4096, warm_up: str = "") -> None:
         self.function = function
+        self.warm_up = warm_up
         self.timeout_s = timeout_s
         self.memory_mb = memory_mb
         self._lock = threading.Lock()
@@ -86,7 +88,7 @@ class KillableFunction:
         kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
         kept["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__, self.function, str(self.timeout_s), str(self.memory_mb)],
+            [sys.executable, "-m", __name__, self.function, str(self.timeout_s), str(self.memory_mb), self.warm_up],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -126,9 +128,9 @@ class KillableFunction:
 
 
 @cache
-def killable(function: str, timeout_s: float = 10.0) -> KillableFunction:
+def killable(function: str, timeout_s: float = 10.0, warm_up: str = "") -> KillableFunction:
     """One shared process for a function and time limit; it ends with the program."""
-    shared = KillableFunction(function, timeout_s=timeout_s)
+    shared = KillableFunction(function, timeout_s=timeout_s, warm_up=warm_up)
     atexit.register(shared.close)
     return shared
 
@@ -140,13 +142,15 @@ def _pump(stream: Any, replies: queue.Queue[str | None]) -> None:
     replies.put(None)
 
 
-def _serve(function: str, timeout_s: float, memory_mb: int) -> None:
+def _serve(function: str, timeout_s: float, memory_mb: int, warm_up: str) -> None:
     """The child: one JSON request a line in, one JSON reply a line out."""
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a library prints must not mix with the replies
     _limit_memory(memory_mb)
     module, _, name = function.partition(":")
     call = getattr(importlib.import_module(module), name)
+    if warm_up:
+        call(**json.loads(warm_up))
     _reply(replies, {"result": "ready"})
     for line in sys.stdin:
         _alarm(timeout_s + _GRACE_SECONDS)
@@ -177,4 +181,4 @@ def _limit_memory(megabytes: int) -> None:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]))
+    _serve(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
