@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from forethought.cli.output import JsonFlag, emit_one
+from forethought.cli.output import JsonFlag, console, emit_one
 from forethought.cli.runs import follow_to_the_end
 from forethought.cli.state import state
 
@@ -65,4 +65,10 @@ def sft(
         config={key: value for key, value in given.items() if value is not None},
         parallel=parallel,
     )
-    emit_one(follow_to_the_end(bench, run, detach=detach), as_json=as_json, hide=("version", "versions", "config"))
+    ended = follow_to_the_end(bench, run, detach=detach)
+    if as_json or detach:
+        emit_one(ended, as_json=as_json, hide=("version", "versions", "config"))
+    else:
+        console().print(
+            f"'{name}': {training.sentence(bench.store.model(name))}\ntalk to it: forethought models chat {name}"
+        )

@@ -60,40 +60,29 @@ def generate(
 ) -> Generated:
     """Makes the generator's first ``count`` problems of this seed, level and vocabulary, and solves them.
 
-    Calling it again makes nothing twice: problems that are there already are counted as such. A generator whose
-    references its own verifiers refuse is a DataError and nothing of that chunk is stored.
+    Calling it again makes nothing twice: problems that are there already are only solved, where nobody has yet. A
+    generator whose references its own verifiers refuse is a DataError, and nothing of that chunk is stored.
     """
     reporter = reporter or SilentReporter()
-    task = bench.store.task(task_name)
-    parts = Parts(task)
-    source = f"generator:{task.generator.name if task.generator else ''}"
-    known = {input_key(problem.input) for problem in bench.store.problems(task.id)}
+    parts = Parts(bench.store.task(task_name))
+    task = parts.task
+    known = {input_key(problem.input): problem for problem in bench.store.problems(task.id)}
+    unsolved = bench.store.problems_without_traces(task.id) if solve else set()
     drafts = parts.generator.generate(seed=seed, level=level, vocabulary=vocabulary)
     made = Generated()
     for chunk in _chunks(_distinct(drafts, task), count):
         reporter.check()
-        new = [
-            Problem(
-                task_id=task.id,
-                input=draft.input,
-                reference=draft.reference,
-                topic=draft.topic,
-                level=draft.level,
-                group=draft.group,
-                source=source,
-                tags=tuple(dict.fromkeys((*draft.tags, *tags))),
-            )
-            for draft in chunk
-            if input_key(draft.input) not in known
-        ]
+        new = [_problem(draft, task, tags) for draft in chunk if input_key(draft.input) not in known]
         refuse_unsound(parts.verifiers, task, new)
         bench.store.add_problems(new)
-        verified = _solve(bench, parts, new) if solve else 0
+        old = [known[key] for draft in chunk if (key := input_key(draft.input)) in known]
+        open_problems = [*(problem for problem in old if problem.id in unsolved), *new] if solve else []
+        verified = _solve(bench, parts, open_problems)
         made = Generated(
             problems=made.problems + len(new),
-            traces=made.traces + (len(new) if solve else 0),
+            traces=made.traces + len(open_problems),
             verified=made.verified + verified,
-            already_there=made.already_there + len(chunk) - len(new),
+            already_there=made.already_there + len(old),
         )
         reporter.progress(made.problems + made.already_there, count, unit="problems")
     return made
@@ -158,8 +147,23 @@ def input_key(value: Json) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
+def _problem(draft: ProblemDraft, task: Task, tags: tuple[str, ...]) -> Problem:
+    return Problem(
+        task_id=task.id,
+        input=draft.input,
+        reference=draft.reference,
+        topic=draft.topic,
+        level=draft.level,
+        group=draft.group,
+        source=f"generator:{task.generator.name if task.generator else ''}",
+        tags=tuple(dict.fromkeys((*draft.tags, *tags))),
+    )
+
+
 def _solve(bench: Workbench, parts: Parts, problems: Sequence[Problem]) -> int:
     """Solves and judges the problems; returns how many traces are verified."""
+    if not problems:
+        return 0
     traces: list[Trace] = []
     scores: list[Score] = []
     verified = 0

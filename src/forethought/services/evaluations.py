@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -161,10 +160,9 @@ def copy_report(bench: Workbench, run_id: str, out: Path) -> Path:
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name in ("report.json", "report.html"):
-            handle, temporary = tempfile.mkstemp(dir=out, prefix=".report-")
-            with os.fdopen(handle, "wb") as target, (source / name).open("rb") as original:
-                shutil.copyfileobj(original, target)
-            Path(temporary).replace(out / name)
+            temporary = out / f".{name}.tmp-{os.getpid()}"
+            shutil.copyfile(source / name, temporary)
+            temporary.replace(out / name)
     except OSError as error:
         raise UsageError(f"Cannot write the report to {out}: {error.strerror}.") from error
     return out / "report.html"

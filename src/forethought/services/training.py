@@ -78,6 +78,14 @@ def run_sft(context: JobContext) -> JobResult:
     return JobResult(metrics=dict(model.metrics), artefacts={"model": str(result.path.relative_to(context.folder))})
 
 
+def sentence(model: Model) -> str:
+    """How a model was trained, in words."""
+    named = {"steps": "{:.0f} steps", "seconds": "{:.0f} s", "tokens_per_second": "{:.0f} tokens/s"}
+    named |= {"loss": "loss {:.3f}", "val_loss": "held-out loss {:.3f}"}
+    values = {name: model.metrics.get(name) for name in named}
+    return ", ".join(named[name].format(value) for name, value in values.items() if isinstance(value, int | float))
+
+
 def _train(bench: Workbench, context: JobContext, frozen: Dataset, parent: Model, prompt: Prompt) -> SFTResult:
     from forethought.training.sft import SFTConfig
 
@@ -122,7 +130,7 @@ def _register(bench: Workbench, run: Run, task: Task, parent: Model, prompt: Pro
         run_id=run.id,
         parent_id=parent.id,
         licence=parent.licence,
-        metrics=dict(result.metrics),
+        metrics={**result.metrics, "steps": result.steps, "tokens": result.tokens, "seconds": round(result.seconds, 1)},
     )
     bench.store.add_model(model)
     return model

@@ -10,7 +10,7 @@ from forethought.core.records import Problem
 from forethought.store.database import Database
 from forethought.store.keys import check_id
 from forethought.store.lookup import encode, find, records_by_id, refuse_missing
-from forethought.store.tables import problems, tasks
+from forethought.store.tables import problems, tasks, traces
 
 
 class Problems(Database):
@@ -50,6 +50,13 @@ class Problems(Database):
             if after is not None:
                 query = query.where(problems.c.seq > find(connection, problems, after, "problem").seq)
             return [Problem.model_validate_json(record) for record in connection.execute(query).scalars()]
+
+    def problems_without_traces(self, task_id: str) -> set[str]:
+        """Ids of a task's problems that nobody has attempted."""
+        attempted = select(traces.c.id).where(traces.c.problem_id == problems.c.id).exists()
+        query = select(problems.c.id).where(problems.c.task_id == task_id, ~attempted)
+        with self.read() as connection:
+            return set(connection.execute(query).scalars())
 
     def count_problems(self, task_id: str) -> int:
         """How many problems a task has."""
