@@ -112,7 +112,7 @@ def child_of(process):
 def test_a_submitted_run_is_done_by_a_detached_worker_and_watched(place):
     run = place.submit("count", config={"steps": 5})
     handle = client.start_worker(place.workspace, run.id)
-    events = list(client.watch(place.store, run.id, worker=handle))
+    events = list(client.watch(place.store, run.id))
     assert events[-1] == client.StatusChanged("done", "")
     assert [e.line for e in events if isinstance(e, client.Logged)] == ["from 0"]
     assert [e.step for e in events if isinstance(e, client.Measured)] == [1, 2, 3, 4, 5]
@@ -260,6 +260,24 @@ def test_a_run_that_does_not_stop_is_killed_after_its_grace(local):
     assert "did not stop when it was asked to" in ended.error
 
 
+def test_asking_twice_kills_a_run_at_once(local):
+    run = local.submit("deaf")
+    process = local.worker("--run", run.id)
+    local.file(run, "paused")
+    until(lambda: process.send_signal(signal.SIGINT) or process.poll() is not None)
+    assert "was killed" in local.queue.get(run.id).error
+
+
+def test_a_worker_whose_run_was_taken_away_ends_it_and_leaves_the_record_alone(local):
+    run = local.submit("parent")
+    process = local.worker("--run", run.id)
+    pids = [int(pid) for pid in local.file(run, "pids").read_text().split()]
+    (taken,) = local.queue.expire(lambda owner: True)
+    assert process.wait() == 1
+    assert all(gone(pid) for pid in pids)
+    assert local.queue.get(run.id) == taken
+
+
 # --- how errors surface ---
 
 
@@ -318,9 +336,9 @@ def test_an_unknown_job_is_refused_with_the_nearest_name(local):
 def test_a_worker_that_cannot_start_is_noticed(local, monkeypatch):
     run = local.submit("count", config={"steps": 1})
     monkeypatch.setenv("FORETHOUGHT_DATABASE_URL", "mysql://nowhere")
-    handle = client.start_worker(local.workspace, run.id)
+    client.start_worker(local.workspace, run.id)
     with pytest.raises(JobError, match="ended before it took the run"):
-        client.wait(local.store, run.id, worker=handle, timeout=30)
+        client.wait(local.store, run.id, timeout=30)
 
 
 # --- one torch run at a time ---

@@ -19,6 +19,8 @@ from forethought.store.run_queue import ENDED, RunQueue, StreamName, StreamRow
 from forethought.store.store import Store
 
 LOOK_EVERY_SECONDS = 0.3
+_workers: dict[str, str] = {}
+"""Run id -> handle of the worker this process started for it: so that one that could not start is noticed."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,9 @@ def submit(store: Store, workspace: Workspace, run: Run) -> Run:
 
 def start_worker(workspace: Workspace, run_id: str, *, executor: str = "local", allow_parallel: bool = False) -> str:
     """Starts a worker for one queued run, detached from this process. Returns its handle."""
-    return executor_named(executor).submit(workspace, run_id, allow_parallel=allow_parallel)
+    handle = executor_named(executor).submit(workspace, run_id, allow_parallel=allow_parallel)
+    _workers[run_id] = handle
+    return handle
 
 
 def cancel(store: Store, run_id: str) -> Run:
@@ -104,29 +108,31 @@ def resume(store: Store, run_id: str) -> Run:
     """
     queue = RunQueue(store)
     queue.expire(is_dead, run_id=run_id)
-    return queue.requeue(run_id)
+    requeued = queue.requeue(run_id)
+    _workers.pop(run_id, None)
+    return requeued
 
 
-def wait(store: Store, run_id: str, *, timeout: float | None = None, worker: str = "") -> Run:
-    """The run as it ended. JobError after ``timeout`` seconds, or when the worker ended before it took the run."""
+def wait(store: Store, run_id: str, *, timeout: float | None = None) -> Run:
+    """The run as it ended. JobError after ``timeout`` seconds, or when its worker ended before it took the run."""
     queue, begun = RunQueue(store), time.monotonic()
-    while (run := _look(queue, run_id, worker)).status not in ENDED:
+    while (run := _look(queue, run_id)).status not in ENDED:
         if timeout is not None and time.monotonic() - begun > timeout:
             raise JobError(f"The run {run_id} is still {run.status} after {timeout:g} s.")
         time.sleep(LOOK_EVERY_SECONDS)
     return run
 
 
-def watch(store: Store, run_id: str, *, worker: str = "") -> Iterator[RunEvent]:
+def watch(store: Store, run_id: str) -> Iterator[RunEvent]:
     """Everything the run says, from its first line on, as it says it. The last event is the status it ended with.
 
-    ``worker``, a handle of ``start_worker``, lets a worker that failed to start be noticed (JobError).
+    JobError when the worker that this process started for it ended before it took the run.
     """
     queue = RunQueue(store)
     seen: dict[StreamName, int] = {"log": 0, "metrics": 0, "samples": 0}
     progress, status = Progress(), None
     while True:
-        run = _look(queue, run_id, worker)
+        run = _look(queue, run_id)
         ended = run.status in ENDED
         if run.status != status and not ended:
             yield StatusChanged(run.status, run.error)
@@ -144,9 +150,10 @@ def watch(store: Store, run_id: str, *, worker: str = "") -> Iterator[RunEvent]:
         time.sleep(LOOK_EVERY_SECONDS)
 
 
-def _look(queue: RunQueue, run_id: str, worker: str) -> Run:
+def _look(queue: RunQueue, run_id: str) -> Run:
     """The run as it is, after a look at whether its worker still lives."""
-    worker_gone = bool(worker) and not executor_named(queue.get(run_id).executor).alive(worker)
+    worker = _workers.get(run_id)
+    worker_gone = worker is not None and not executor_named(queue.get(run_id).executor).alive(worker)
     queue.expire(is_dead, run_id=run_id)
     run = queue.get(run_id)
     if run.status == "queued" and worker_gone:

@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from typing import IO, Literal
 
+from forethought.errors import StoreError
 from forethought.jobs.child import LOST, RECORDED
 from forethought.jobs.context import log_file
 from forethought.jobs.faults import Reserve, crash_line, one_line, say
@@ -103,17 +104,27 @@ class Supervisor:
         reserve.give_back()
 
     def _beat(self) -> None:
+        said = ""
         while not self._ended.wait(HEARTBEAT_SECONDS):
             try:
                 if self._queue.heartbeat(self._claim.lease):
                     self._cancelled.set()
+                said = ""
             except LeaseLostError as error:
-                if not self._queue.ended_under(self._claim.lease):
+                if not self._ended_here():
                     say(str(error))
                     self._lost.set()
                 return
             except Exception as error:  # a database that is away for a moment is no reason to stop the work
-                say(f"The heartbeat failed and is tried again: {one_line(error)}")
+                if one_line(error) != said:
+                    said = one_line(error)
+                    say(f"The heartbeat failed and is tried again: {said}")
+
+    def _ended_here(self) -> bool:
+        """Whether the lease is no good because this run's own process has just given it back."""
+        with suppress(StoreError):
+            return self._queue.ended_under(self._claim.lease)
+        return False
 
     def _command(self) -> list[str]:
         lease = self._claim.lease
