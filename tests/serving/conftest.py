@@ -26,6 +26,8 @@ class Rig:
     hub: Hub
     loaded: dict[str, ParrotModel]
     """Every model that was loaded, by name; the latest of each."""
+    stop: Callable[[], None]
+    """Asks the server to stop, as Ctrl-C does."""
 
     @property
     def client(self) -> openai.OpenAI:
@@ -68,12 +70,16 @@ def running(settings: ServingSettings, shelf: Shelf, load: Callable[[Model], Cha
     server = make_server(hub, settings)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
+
+    def stop() -> None:
+        server.should_exit = True
+
     try:
-        yield Rig(base_url(listener), shelf, hub, loaded)
+        yield Rig(base_url(listener), shelf, hub, loaded, stop)
     finally:
         for model in loaded.values():
             model.gate.set()
-        server.should_exit = True
+        stop()
         thread.join(20)
         listener.close()
         assert not thread.is_alive()

@@ -19,12 +19,12 @@ def post(rig, body=None, **options):
 
 
 def raw(rig, *parts: bytes, seconds: float = 10) -> bytes:
-    """What the server says to these bytes, until it closes or falls silent."""
+    """What the server says to these bytes, until it closes or has said what is wrong; TimeoutError if it waits on."""
     with socket.create_connection(("127.0.0.1", rig.port), timeout=seconds) as connection:
         for part in parts:
             connection.sendall(part)
         received = b""
-        with contextlib.suppress(ConnectionError, TimeoutError):
+        with contextlib.suppress(ConnectionError):
             while chunk := connection.recv(65_536):
                 received += chunk
                 if b"\r\n\r\n" in received and b'"error"' in received:

@@ -1,8 +1,12 @@
 """Cancelling, swapping, queueing, and starting up."""
 
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import httpx
 import openai
@@ -160,12 +164,52 @@ def test_a_port_out_of_range_is_one_line() -> None:
         listen("127.0.0.1", 99_999)
 
 
-def test_stopping_the_server_ends_what_runs_and_unloads(start) -> None:
-    with start(shutdown_seconds=1) as rig:
+def test_stopping_the_server_ends_what_runs_with_an_error_and_unloads(start) -> None:
+    with start(shutdown_seconds=0) as rig:
         stream = rig.client.chat.completions.create(model="thinker", messages=question("endless"), stream=True)
         next(iter(stream))
+        rig.stop()
+        with pytest.raises(openai.APIError, match="stopped before it was complete"):
+            list(stream)
     assert rig.loaded["thinker"].running == 0
     assert rig.loaded["thinker"].is_closed
+
+
+def test_stopping_the_server_lets_answers_finish(start) -> None:
+    with start(shutdown_seconds=10) as rig:
+        stream = rig.client.chat.completions.create(model="thinker", messages=question("wait"), stream=True)
+        rig.stop()
+        rig.loaded["thinker"].gate.set()
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == "I saw wait"
+
+
+SERVE = """
+from fixtures.parrot import ParrotModel
+from fixtures.shelf import Shelf
+from forethought.serving.hub import Hub
+from forethought.serving.server import serve
+
+shelf = Shelf()
+shelf.add("thinker", "reasoning")
+serve(Hub(shelf, lambda model: ParrotModel(model.name)), port=0, on_ready=lambda url: print(url, flush=True))
+print("ended")
+"""
+
+
+def test_an_interrupt_ends_the_server_in_order() -> None:
+    tests = Path(__file__).parents[1]
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVE],
+        cwd=tests,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        url = process.stdout.readline().strip()
+        assert httpx.get(f"{url}/models").json()["data"][0]["id"] == "thinker"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (0, "ended\n", "")
 
 
 def test_a_hub_serves_only_the_names_it_was_given(rig) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from forethought.core.flow import Rollout
@@ -27,7 +28,8 @@ from forethought.serving.settings import DEFAULT_SETTINGS, ServingSettings
 
 
 def create_app(hub: Hub, settings: ServingSettings = DEFAULT_SETTINGS) -> FastAPI:
-    """The server as an ASGI app. Closing it (lifespan) stops what runs and unloads the hub's models."""
+    """The server as an ASGI app. Closing it (lifespan) stops what runs and unloads the hub's models;
+    ``app.state.stop_answers()`` ends the running answers with an error their callers can read."""
     desk = _Desk(hub, settings)
 
     @asynccontextmanager
@@ -41,6 +43,7 @@ def create_app(hub: Hub, settings: ServingSettings = DEFAULT_SETTINGS) -> FastAP
     app.add_exception_handler(ForethoughtError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _api_error)
+    app.state.stop_answers = desk.stop_answers
     app.add_api_route("/v1/chat/completions", desk.chat, methods=["POST"])
     app.add_api_route("/v1/models", desk.models, methods=["GET"])
     app.add_api_route("/v1/models/{name}", desk.model, methods=["GET"])
@@ -59,9 +62,12 @@ class _Desk:
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="loader")
         self._running: set[Generation] = set()
 
-    async def close(self) -> None:
+    def stop_answers(self) -> None:
         for generation in self._running:
             generation.cancel()
+
+    async def close(self) -> None:
+        self.stop_answers()
         await asyncio.to_thread(self._writers.shutdown, cancel_futures=True)
         await asyncio.to_thread(self._loader.shutdown, cancel_futures=True)
         await asyncio.to_thread(self._hub.close)
@@ -127,7 +133,7 @@ class _Desk:
         try:
             await asyncio.wait({collecting, leaving}, return_when=asyncio.FIRST_COMPLETED)
             if not collecting.done():
-                raise ApiError(499, "The caller left.")
+                raise _caller_gone()
             reply = Reply(model).whole(collecting.result(), ask.warnings)
         finally:
             collecting.cancel()
@@ -223,6 +229,8 @@ async def _received(request: Request, settings: ServingSettings) -> bytes:
                 body += chunk
                 if len(body) > settings.max_body_bytes:
                     raise too_large
+    except ClientDisconnect:
+        raise _caller_gone() from None
     except TimeoutError:
         raise ApiError(408, "The body did not arrive in time.", headers={"Connection": "close"}) from None
     return bytes(body)
@@ -231,6 +239,10 @@ async def _received(request: Request, settings: ServingSettings) -> bytes:
 async def _caller_left(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def _caller_gone() -> ApiError:
+    return ApiError(499, "The caller left.")
 
 
 def _close_unwanted(loading: asyncio.Future[Lease]) -> None:

@@ -96,7 +96,7 @@ class Generation:
 
     def _stop_if_cancelled(self) -> None:
         if self._cancelled.is_set():
-            raise ApiError(503, "The answer was cancelled.", code="cancelled")
+            raise ApiError(503, "The answer was stopped before it was complete.", code="stopped")
 
     def _tell(self, piece: Piece) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import errno
 import ipaddress
 import socket
@@ -14,6 +16,9 @@ from forethought.serving.app import create_app
 from forethought.serving.connections import capped_protocol
 from forethought.serving.hub import Hub
 from forethought.serving.settings import DEFAULT_SETTINGS, ServingSettings
+
+_STOPPING_SECONDS = 5
+"""What a stopped answer gets to reach its next token and tell its caller, before its connection is cut."""
 
 
 def serve(
@@ -33,7 +38,8 @@ def serve(
     if on_ready is not None:
         on_ready(f"{base_url(listener)}/v1")
     try:
-        server.run(sockets=[listener])
+        with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again after an orderly end
+            server.run(sockets=[listener])
     finally:
         listener.close()
 
@@ -65,17 +71,31 @@ def listen(host: str, port: int) -> socket.socket:
 
 def make_server(hub: Hub, settings: ServingSettings = DEFAULT_SETTINGS) -> uvicorn.Server:
     """A uvicorn server that has yet to be run on a socket."""
+    app = create_app(hub, settings)
     config = uvicorn.Config(
-        create_app(hub, settings),
+        app,
         http=capped_protocol(settings),
         ws="none",
         log_level="warning",
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_graceful_shutdown=settings.shutdown_seconds,
+        timeout_graceful_shutdown=settings.shutdown_seconds + _STOPPING_SECONDS,
     )
-    return uvicorn.Server(config)
+    return _Server(config, app.state.stop_answers, settings.shutdown_seconds)
+
+
+class _Server(uvicorn.Server):
+    """When asked to stop, running answers may finish for a while; then they end with an error, not a broken stream."""
+
+    def __init__(self, config: uvicorn.Config, stop_answers: Callable[[], None], grace_seconds: int) -> None:
+        super().__init__(config)
+        self._stop_answers = stop_answers
+        self._grace_seconds = grace_seconds
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        asyncio.get_running_loop().call_later(self._grace_seconds, self._stop_answers)
+        await super().shutdown(sockets)
 
 
 def base_url(listener: socket.socket) -> str:
