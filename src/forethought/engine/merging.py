@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from forethought.engine.files import fsync_folder
 from forethought.engine.loading import LoadedModel, load
-from forethought.engine.precision import resolve_dtype
+from forethought.engine.precision import cast_weights, resolve_dtype
 from forethought.errors import ModelFileError
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ def load_merged(base: str, adapter: Path, *, dtype: DTypeName = "auto", cache: P
     loaded = load(base, adapter=adapter, dtype="float32", cache=cache)
     model = loaded.model.merge_and_unload(safe_merge=True)
     chosen = resolve_dtype(dtype, loaded.device)
-    return dataclasses.replace(loaded, model=model.to(chosen).eval(), dtype=chosen)
+    cast_weights(model, chosen)
+    return dataclasses.replace(loaded, model=model.eval(), dtype=chosen)
 
 
 def save(loaded: LoadedModel, folder: Path) -> Path:

@@ -31,6 +31,12 @@ def pick_dtype(device_type: str = "cpu") -> torch.dtype:
     return torch.float32
 
 
+def cast_weights(model: torch.nn.Module, dtype: torch.dtype) -> None:
+    """Rounds the weights to ``dtype`` in place. Buffers stay: rotary frequencies in bfloat16 blur far positions."""
+    for weight in model.parameters():
+        weight.data = weight.data.to(dtype)
+
+
 def bf16_speedup() -> float:
     """How many times faster a 256 x 1024 x 1024 product is in bfloat16 than in float32 on this CPU."""
     return _seconds(torch.float32) / _seconds(torch.bfloat16)
