@@ -17,10 +17,10 @@ _SECOND = "a ad an ar ben bo da dan den dy en eth ia id ik in ina io la len li l
 _THINGS = (
     "apples beads bells blocks books bottles bowls bricks brushes buttons candles caps cards carrots chairs cherries "
     "clips coins cones cookies cups dolls eggs envelopes erasers feathers figs flags flowers forks gloves grapes "
-    "hammers hats jars keys kites lamps leaves lemons letters magnets maps marbles masks melons mugs muffins nails "
+    "hammers hats jars keys kites lamps lemons letters lids magnets maps marbles masks melons mugs muffins nails "
     "napkins nuts olives onions oranges pans peaches pearls pears pebbles pegs pencils pens photos pies pillows pins "
     "plants plates plums poppies posters pots puzzles ribbons rings ropes roses rugs rulers scarves seeds shells "
-    "shirts socks spoons stamps stars stickers stones straws tickets tiles tomatoes towels toys trays tulips vases"
+    "shirts socks spoons stamps stars stickers stones straws tickets tiles tomatoes towels toys tubs tulips vases"
 )
 _TRAIN_SHARE = 0.7
 
