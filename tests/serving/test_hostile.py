@@ -75,6 +75,7 @@ def test_the_servers_own_origin_is_let_in(rig) -> None:
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_completion_tokens": 4097}, "max_completion_tokens"),
         ({"max_tokens": "5"}, "max_tokens"),
+        ({"min_thinking_tokens": 9, "max_thinking_tokens": 8}, "min_thinking_tokens"),
         ({"n": 1000}, "n"),
         ({"n": 0}, "n"),
         ({"temperature": -1}, "temperature"),

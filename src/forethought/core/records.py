@@ -97,6 +97,7 @@ class Sampling(Frozen):
     max_thinking_tokens: int | None = Field(default=None, ge=1)
     """After so many thinking tokens the closing tag is forced and the answer begins."""
     stop: tuple[str, ...] = ()
+    """Texts that end the answer. They mean nothing inside thinking."""
 
 
 class Usage(Frozen):

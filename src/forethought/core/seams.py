@@ -117,7 +117,11 @@ class Chunk:
 
 
 class ChatModel(Protocol):
-    """Anything that writes assistant turns: an embedded model, an adapter on it, a remote provider."""
+    """Anything that writes assistant turns: an embedded model, an adapter on it, a remote provider.
+
+    UsageError for a request it can never meet, such as a prompt longer than its context. Closing a stream's iterator
+    stops that generation. The texts of a stream's chunks, joined, are the completion's.
+    """
 
     name: str
 

@@ -283,6 +283,11 @@ def _refuse_excess(request: ChatBody, settings: ServingSettings) -> None:
         value = getattr(request, name)
         if value is not None and value > settings.max_tokens:
             raise bad_request(f"'{name}' may be at most {settings.max_tokens}, found {value}.", param=name)
+    least, most = request.min_thinking_tokens, request.max_thinking_tokens
+    if least is not None and most is not None and least > most:
+        raise bad_request(
+            f"'min_thinking_tokens' is {least}, more than 'max_thinking_tokens', {most}.", param="min_thinking_tokens"
+        )
     length = sum(len(message.text) for message in request.messages)
     if length > settings.max_prompt_chars:
         raise bad_request(
