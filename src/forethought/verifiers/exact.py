@@ -8,7 +8,7 @@ from typing import Literal
 
 from forethought.core.records import Attempt, Judges, Problem, Task, Verdict
 from forethought.errors import UsageError, VerifierError
-from forethought.verifiers.extract import MAX_CHARS, as_number, final_value
+from forethought.verifiers.extract import as_number, final_value
 
 Match = Literal["text", "label", "number"]
 
@@ -53,5 +53,5 @@ def _numbers(answer: str, reference: str) -> Verdict:
 
 
 def _normal(text: str) -> str:
-    plain = unicodedata.normalize("NFKC", text[: 50 * MAX_CHARS]).casefold()
+    plain = unicodedata.normalize("NFKC", text).casefold()
     return " ".join(plain.split()).strip(" \"'`*.,;:!?()[]{}“”‘’")
