@@ -6,8 +6,8 @@
 Three arms train LoRA r=32 on all linear layers, batch 16, on ``syllogism`` traces with the embedded model:
 
 * ``trl-default``: ``SFTTrainer`` as it comes (fp32 weights, bf16 autocast, gradient checkpointing, random order);
-* ``trl-best``: the fastest of what it offers on CPU, chosen by ``--search`` (no gradient checkpointing, our length-sorted
-  order given to it ready-made, attention implementation, packing, bf16 weights);
+* ``trl-best``: the fastest of what it offers on CPU, chosen by ``--search`` (no gradient checkpointing, our
+  length-sorted order given to it ready-made, attention implementation, packing, bf16 weights);
 * ``ours``: ``forethought.training.sft`` with its defaults.
 
 Tokens are real ones: prompts count, padding does not. Time is that of the training loop, set-up apart.
@@ -132,7 +132,7 @@ def run_trl(train: list[Example], held_out: list[Example], prompt: Prompt, optio
         def on_train_end(self, *_: Any, **__: Any) -> None:
             self.seconds = time.perf_counter() - self.began
 
-        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
+        def on_log(self, *_: Any, logs: dict[str, float], **__: Any) -> None:
             if "loss" in logs:
                 self.losses.append(float(logs["loss"]))
 

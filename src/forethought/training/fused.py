@@ -371,7 +371,8 @@ def _sizes(shape: _Shape) -> tuple[int, int, int, int, int, int]:
 
 def _inverse_rms(x: torch.Tensor, eps: float) -> torch.Tensor:
     norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    return (norm.square() / x.shape[-1] + eps).rsqrt()
+    inverse: torch.Tensor = (norm.square() / x.shape[-1] + eps).rsqrt()
+    return inverse
 
 
 def _norm_backward(
@@ -380,7 +381,8 @@ def _norm_backward(
     """``d_residual`` plus the gradient through ``residual * rms * weight``."""
     d_normed = d_x * weight
     pull = (d_normed * residual).sum(-1, keepdim=True).mul_(rms.pow(3) / residual.shape[-1])
-    return torch.addcmul(d_residual, d_normed, rms).addcmul_(residual, pull, value=-1)
+    total: torch.Tensor = torch.addcmul(d_residual, d_normed, rms).addcmul_(residual, pull, value=-1)
+    return total
 
 
 def _drops(module: Any) -> bool:

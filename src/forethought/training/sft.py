@@ -229,7 +229,9 @@ class SFT:
             return model.float().requires_grad_(True)
         from peft import LoraConfig, get_peft_model
 
-        model.to(dtype)
+        from forethought.engine.precision import cast_weights
+
+        cast_weights(model, dtype)
         targets = self.config.targets if isinstance(self.config.targets, str) else list(self.config.targets)
         lora = LoraConfig(
             r=self.config.rank, lora_alpha=self.config.alpha, target_modules=targets, task_type="CAUSAL_LM"
