@@ -234,7 +234,9 @@ def _write(bench: Workbench, context: JobContext, task: Task, frozen: Dataset, a
     seen = {outcome.problem_id for outcome in arms[0].outcomes}
     write_report(
         context.folder / "report",
-        f"{task.name}: {', '.join(arm.arm for arm in arms)}",
+        "Does training on reasoning help?"
+        if extra.headline
+        else f"{', '.join(arm.arm for arm in arms)} on {task.name}",
         task,
         arms,
         compare_arms(arms),
