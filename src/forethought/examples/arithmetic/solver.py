@@ -115,7 +115,7 @@ def _comparing(told: list[str], asked: str) -> _Sheet:
     lines = [f"{opening['name']} has {opening['a']}."]
     for sentence in told[1:]:
         who, sheet = _compared(sentence, owned, item)
-        lines += [f"{who}:", *sheet.lines]
+        lines += sheet.lines
         owned[who] = sheet.result
     if (slots := match(ASK_ONE, asked)) and slots["name"] in owned and slots["item"] == item:
         return _Sheet(owned[slots["name"]], lines)
@@ -133,7 +133,8 @@ def _compared(sentence: str, owned: dict[str, int], item: str) -> tuple[str, _Sh
         slots = match(comparison.text, sentence)
         if not slots or slots["item"] != item or slots["other"] not in owned or slots["name"] in owned:
             continue
-        sheet, amount = _Sheet(owned[slots["other"]]), int(slots["a"])
+        amount = int(slots["a"])
+        sheet = _Sheet(owned[slots["other"]], [f"{fill(comparison.note, **slots)}:"])
         if comparison.relation == "more":
             sheet.add(amount)
         elif comparison.relation == "fewer":

@@ -43,9 +43,10 @@ class Running:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What one person has, told by what another has."""
+    """What one person has, told by what another has. ``note`` is how a step names it."""
 
     text: str
+    note: str
     relation: Relation
 
 
@@ -85,9 +86,9 @@ RUNNING: dict[str, Running] = {
     ),
 }
 COMPARISONS = (
-    Comparison("{name} has {a} more {item} than {other}.", "more"),
-    Comparison("{name} has {a} fewer {item} than {other}.", "fewer"),
-    Comparison("{name} has {a} times as many {item} as {other}.", "times"),
+    Comparison("{name} has {a} more {item} than {other}.", "{name} has {a} more than {other}", "more"),
+    Comparison("{name} has {a} fewer {item} than {other}.", "{name} has {a} fewer than {other}", "fewer"),
+    Comparison("{name} has {a} times as many {item} as {other}.", "{name} has {a} times {other}", "times"),
 )
 COMPARING_OPENING = "{name} has {a} {item}."
 ASK_ONE = "How many {item} does {name} have?"
