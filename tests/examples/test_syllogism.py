@@ -342,6 +342,24 @@ def test_copying_the_facts_and_guessing_is_hardly_ever_a_proof() -> None:
     assert passed / len(made) < 0.02
 
 
+PIECES = (
+    "all|every|bloops|razzies|lazzies|are|is a|nothing more|So|not all|it does not follow|that|and|because|.|,|?|\n|wug"
+    "|no fact says what|ﬁ|1."
+)
+
+
+@given(st.lists(st.sampled_from(PIECES.split("|")), max_size=60).map(" ".join))
+@settings(max_examples=300, deadline=None)
+def test_any_reasoning_gives_spans_inside_it(reasoning: str) -> None:
+    attempt = Attempt(reasoning=reasoning, answer="yes")
+    verdict = SyllogismStepsVerifier().verify(TASK, problem(CLASSIC), attempt)
+    assert verdict.passed in (True, False)
+    ends = [0]
+    for finding in verdict.findings:
+        assert ends[-1] <= finding.start < finding.end <= len(reasoning)
+        ends.append(finding.end)
+
+
 def test_the_task_builds_from_the_name_tables() -> None:
     from forethought.core import registry
 
