@@ -1,0 +1,70 @@
+"""Answers bound to a JSON Schema: llguidance says which tokens may come next."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import Any
+
+import numpy as np
+import torch
+
+from forethought.engine.optional import require
+from forethought.errors import EngineError
+
+_AFTER_THINKING = "start: /[ \\n]{0,2}/ answer\nanswer: %json "
+_ALONE = "start: answer\nanswer: %json "
+_WHITESPACE = {"whitespace_flexible": True, "whitespace_pattern": "[ \\n]{0,4}"}
+"""Bounded: a small model left free writes blank lines for ever."""
+
+
+class SchemaGrammars:
+    """Makes matchers for one tokenizer. The tokenizer is indexed on first use (about a second). Thread-safe."""
+
+    def __init__(self, tokenizer: Any, vocab_size: int, stop_ids: frozenset[int]) -> None:
+        self._tokenizer, self._vocab_size, self._stop_ids = tokenizer, vocab_size, stop_ids
+        self._indexed: Any = None
+        self._lock = threading.Lock()
+
+    def start(self, schema: dict[str, Any], *, after_thinking: bool = False) -> SchemaMatcher:
+        """A matcher at the beginning of an answer. EngineError for a schema that cannot be enforced."""
+        llguidance = require("llguidance")
+        with self._lock:
+            if self._indexed is None:
+                hf = require("llguidance.hf")
+                self._indexed = hf.from_tokenizer(
+                    self._tokenizer, n_vocab=self._vocab_size, eos_token=sorted(self._stop_ids) or None
+                )
+        body = json.dumps({**schema, "x-guidance": _WHITESPACE})
+        grammar = (_AFTER_THINKING if after_thinking else _ALONE) + body
+        matcher = llguidance.LLMatcher(self._indexed, grammar)
+        if matcher.is_error():
+            raise EngineError(
+                f"The JSON Schema cannot be enforced: {matcher.get_error().splitlines()[0][:200]}.",
+                hint="Simplify the schema of the answer.",
+            )
+        return SchemaMatcher(matcher)
+
+
+class SchemaMatcher:
+    """The state of one answer."""
+
+    def __init__(self, matcher: Any) -> None:
+        self._matcher = matcher
+
+    @property
+    def is_complete(self) -> bool:
+        """Nothing more can be written."""
+        return bool(self._matcher.is_stopped())
+
+    def restrict(self, logits_V: torch.Tensor) -> None:
+        """Bans what the schema does not allow next, in place."""
+        bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
+        allowed = np.unpackbits(bits, bitorder="little")[: logits_V.shape[0]].astype(bool)
+        banned = torch.from_numpy(~allowed)
+        logits_V[: banned.shape[0]].masked_fill_(banned.to(logits_V.device), -torch.inf)
+
+    def accept(self, token: int) -> None:
+        """Takes the token that was written. EngineError if it breaks the schema."""
+        if not self._matcher.consume_token(token):
+            raise EngineError(f"The answer left its schema: {self._matcher.get_error()}.")
