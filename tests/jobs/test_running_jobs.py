@@ -13,7 +13,7 @@ import pytest
 from forethought.core import registry
 from forethought.core.records import Run
 from forethought.errors import JobError, NotFoundError, UsageError
-from forethought.jobs import client, worker
+from forethought.jobs import client, supervisor, worker
 from forethought.jobs.context import log_file, open_workspace
 from forethought.jobs.executors import executor_named
 from forethought.jobs.redaction import _known_secrets
@@ -278,6 +278,13 @@ def test_a_worker_whose_run_was_taken_away_ends_it_and_leaves_the_record_alone(l
     assert local.queue.get(run.id) == taken
 
 
+def test_a_process_that_stays_after_its_run_was_done_is_ended(local, monkeypatch):
+    monkeypatch.setattr(supervisor, "EXIT_SECONDS", 0.1)
+    run = local.submit("linger")
+    assert local.work("--run", run.id) == 0
+    assert local.queue.get(run.id).status == "done"
+
+
 # --- how errors surface ---
 
 
@@ -297,10 +304,11 @@ def test_any_other_error_is_named_by_type_with_its_traceback_in_the_log_file(loc
     assert "Traceback (most recent call last)" in log_file(local.workspace, run.id).read_text()
 
 
-def test_a_body_that_returns_something_else_has_failed(local):
-    run = local.submit("wrong")
-    local.work("--run", run.id)
-    assert "returned dict instead of a JobResult" in local.queue.get(run.id).error
+def test_a_body_that_returns_what_cannot_be_stored_has_failed(local):
+    something_else, bad_metrics = local.submit("wrong"), local.submit("wrong", config={"metrics": True})
+    local.work("--once")
+    assert "returned dict instead of a JobResult" in local.queue.get(something_else.id).error
+    assert local.queue.get(bad_metrics.id).error == "TypeError: Object of type object is not JSON serializable"
 
 
 def test_secrets_reach_neither_record_nor_log_nor_arguments(local, monkeypatch):
@@ -344,7 +352,7 @@ def test_a_worker_that_cannot_start_is_noticed(local, monkeypatch):
 # --- one torch run at a time ---
 
 
-def test_two_torch_runs_take_turns_and_the_waiting_one_says_so(local):
+def test_two_torch_runs_take_turns_unless_asked_and_the_waiting_one_says_so(local):
     first = local.submit("alone", uses_torch=True, config={"seconds": 600})
     second = local.submit("alone", uses_torch=True, config={"seconds": 0.1})
     local.worker("--run", first.id)
@@ -352,18 +360,12 @@ def test_two_torch_runs_take_turns_and_the_waiting_one_says_so(local):
     local.worker("--run", second.id)
     waiting = until(lambda: local.queue.get(second.id).progress.message)
     assert waiting == f"Waiting for run {first.id}: one torch run at a time."
+    third = local.submit("alone", uses_torch=True, config={"seconds": 0.1})
+    local.work("--run", third.id, "--allow-parallel")
+    assert "FileExistsError" in local.queue.get(third.id).error
     (local.workspace.root / "busy").unlink()
     client.cancel(local.store, first.id)
     assert client.wait(local.store, second.id, timeout=30).status == "done"
-
-
-def test_torch_runs_run_together_when_asked(local):
-    first = local.submit("alone", uses_torch=True, config={"seconds": 600})
-    local.worker("--run", first.id)
-    until(lambda: (local.workspace.root / "busy").exists())
-    second = local.submit("alone", uses_torch=True, config={"seconds": 0.1})
-    local.work("--run", second.id, "--allow-parallel")
-    assert "FileExistsError" in local.queue.get(second.id).error
 
 
 def test_a_disk_filled_to_the_last_byte_leaves_the_database_whole_and_the_run_resumable(tmp_path, monkeypatch):

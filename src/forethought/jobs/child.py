@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import sys
 import threading
@@ -67,6 +68,7 @@ def perform(context: JobContext, reserve: Reserve, *, allow_parallel: bool) -> O
             result = lookup("job", context.run.kind)(context)
         if not isinstance(result, JobResult):
             raise JobError(f"The job '{context.run.kind}' returned {type(result).__name__} instead of a JobResult.")
+        json.dumps([result.metrics, result.artefacts])  # what cannot be stored is the body's fault, told as such
         return Outcome("done", result=result)
     except LeaseLostError:
         raise

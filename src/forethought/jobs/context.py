@@ -5,6 +5,7 @@ Bodies are found by name: one row in ``core.registry`` under ``job``, or an entr
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,9 @@ from forethought.core.records import Json, Run
 from forethought.core.seams import Reporter
 from forethought.settings import Settings, Workspace
 from forethought.store.store import Store
+
+PYTHON = (sys.executable, "-P", "-m")
+"""How workers and runs are started; -P: files in the folder the user happens to be in are not imported."""
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from typing import Protocol
 
 from forethought.errors import JobError, NotFoundError, did_you_mean
-from forethought.jobs.context import log_file
+from forethought.jobs.context import PYTHON, log_file
 from forethought.jobs.processes import is_dead, is_here, name_of, read_name
 from forethought.settings import Workspace
 
@@ -44,7 +43,7 @@ class LocalExecutor:
     def submit(self, workspace: Workspace, run_id: str, *, allow_parallel: bool = False) -> str:
         # Only the folder and the id are arguments: everyone on the machine can read them. Secrets travel in the
         # environment, which only the user can.
-        command = [sys.executable, "-m", "forethought.jobs.worker", "--workspace", str(workspace.root), "--run", run_id]
+        command = [*PYTHON, "forethought.jobs.worker", "--workspace", str(workspace.root), "--run", run_id]
         with log_file(workspace, run_id).open("ab") as log:
             process = subprocess.Popen(
                 command + ["--allow-parallel"] * allow_parallel,

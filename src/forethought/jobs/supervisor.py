@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import threading
 import time
 from contextlib import suppress
@@ -11,7 +10,7 @@ from typing import IO, Literal
 
 from forethought.errors import StoreError
 from forethought.jobs.child import LOST, RECORDED
-from forethought.jobs.context import log_file
+from forethought.jobs.context import PYTHON, log_file
 from forethought.jobs.faults import Reserve, crash_line, one_line, say
 from forethought.jobs.process_group import ProcessGroup
 from forethought.jobs.recording import insist
@@ -22,6 +21,8 @@ from forethought.store.run_queue import Claim, LeaseLostError, RunQueue, how_to_
 HEARTBEAT_SECONDS = 1.0
 GRACE_SECONDS = 60.0
 """How long a body may take to reach its next ``reporter.check()`` before it is killed."""
+EXIT_SECONDS = 10.0
+"""How long a run's process may take to end once its outcome is recorded: threads a body left may hold it."""
 LOOK_EVERY_SECONDS = 0.05
 
 
@@ -50,6 +51,8 @@ class Supervisor:
         self._allow_parallel = allow_parallel
         self._cancelled, self._lost, self._ended = threading.Event(), threading.Event(), threading.Event()
         self._killed_after_grace = False
+        self._recorded_at: float | None = None
+        self._log = log_file(workspace, claim.run.id)
         self._last_words = ""
 
     def run(self) -> None:
@@ -63,8 +66,9 @@ class Supervisor:
                 pump = threading.Thread(target=self._copy, args=(child.stdout,), name="log", daemon=True)
                 pump.start()
                 return_code = self._wait(child, group)
-            pump.join()
-            child.stdout.close()
+            pump.join(EXIT_SECONDS)
+            if not pump.is_alive():  # something that left the group may still hold the pipe
+                child.stdout.close()
             self._record(return_code)
         except OSError as error:  # no memory, too many processes
             self._finish("stopped", f"The run's process could not be started: {one_line(error)}.")
@@ -76,7 +80,8 @@ class Supervisor:
         asked_at: float | None = None
         while (return_code := child.poll()) is None:
             time.sleep(LOOK_EVERY_SECONDS)
-            if self._lost.is_set():
+            lingers = self._recorded_at is not None and time.monotonic() - self._recorded_at > EXIT_SECONDS
+            if self._lost.is_set() or lingers:
                 group.kill()
             elif asked_at is None and (self._stop.is_set() or self._cancelled.is_set()):
                 child.terminate()
@@ -111,7 +116,9 @@ class Supervisor:
                     self._cancelled.set()
                 said = ""
             except LeaseLostError as error:
-                if not self._ended_here():
+                if self._ended_here():
+                    self._recorded_at = time.monotonic()
+                else:
                     say(str(error))
                     self._lost.set()
                 return
@@ -128,18 +135,17 @@ class Supervisor:
 
     def _command(self) -> list[str]:
         lease = self._claim.lease
-        command = [sys.executable, "-m", "forethought.jobs.child", "--workspace", str(self._workspace.root)]
+        command = [*PYTHON, "forethought.jobs.child", "--workspace", str(self._workspace.root)]
         command += ["--run", lease.run_id, "--token", str(lease.token), "--owner", lease.owner]
         command += ["--resuming"] * self._claim.resuming
         return command + ["--allow-parallel"] * self._allow_parallel
 
     def _copy(self, output: IO[bytes]) -> None:
         """Appends what the child prints to the run's log file, without secrets, until its last writer is gone."""
-        file = log_file(self._workspace, self._claim.run.id)
         while line := output.readline(1 << 16):
             clean = redact(line.decode("utf-8", "replace"))
             self._last_words = clean.strip()[:300] or self._last_words
             # On a full disk lines are lost; waiting would block the child on its output. Opened for each line, so
             # that the file may be moved away.
-            with suppress(OSError), file.open("ab", buffering=0) as log:
+            with suppress(OSError), self._log.open("ab", buffering=0) as log:
                 log.write(clean.encode())

@@ -9,6 +9,7 @@ import argparse
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
@@ -62,6 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ForethoughtError as error:
         say(f"error: {one_line(error)}")
         return error.exit_code
+    except Exception:
+        say(traceback.format_exc())
+        return 1
 
 
 def _do(supervisor: Supervisor, queue: RunQueue, run: Run) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -91,6 +92,12 @@ def fill(context: JobContext) -> JobResult:
         time.sleep(0.01)
 
 
+def linger(context: JobContext) -> JobResult:
+    """Leaves a thread behind that keeps its process from ending."""
+    threading.Thread(target=time.sleep, args=(600,)).start()
+    return JobResult()
+
+
 def alone(context: JobContext) -> JobResult:
     """Fails when another one runs at the same time."""
     busy = context.workspace.root / "busy"
@@ -103,5 +110,5 @@ def alone(context: JobContext) -> JobResult:
     return JobResult()
 
 
-def wrong(context: JobContext) -> dict:
-    return {"not": "a result"}
+def wrong(context: JobContext) -> JobResult | dict:
+    return JobResult(metrics={"loss": object()}) if context.run.config.get("metrics") else {"not": "a result"}
