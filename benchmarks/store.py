@@ -204,9 +204,8 @@ def sentence(draw: random.Random, words: int) -> str:
 def _language() -> tuple[list[str], list[float]]:
     draw = random.Random(1)
     syllables = ["ba", "cor", "dem", "fi", "gul", "han", "jo", "kel", "lim", "mur", "nes", "pol", "rit", "sab", "tun"]
-    words = ["because", "the", "if", "then"] + sorted(
-        {"".join(draw.choices(syllables, k=draw.randint(1, 4))) for _ in range(3000)}
-    )
+    made = {"".join(draw.choices(syllables, k=draw.randint(1, 4))) for _ in range(3000)}
+    words = ["because", "the", "if", "then", *sorted(made)]
     return words, [1 / (rank + 1) for rank in range(len(words))]  # Zipf
 
 

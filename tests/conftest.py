@@ -99,6 +99,15 @@ def blank_postgres_url(postgres_server: str) -> Iterator[str]:
     _administer(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@pytest.fixture(scope="module")
+def postgres_own(postgres_server: str) -> Iterator[str]:
+    """A PostgreSQL database for the tests of one file."""
+    name = f"own_{next(_numbers)}"
+    _administer(postgres_server, f"CREATE DATABASE {name}")
+    yield _database(postgres_server, name)
+    _administer(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     """An empty workspace folder."""

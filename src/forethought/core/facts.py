@@ -17,7 +17,8 @@ from forethought.core.records import Json, Judges, Problem, Review, Score, Trace
 
 SEPARATOR = "\ufdd0"
 """A code point that is no character (Unicode, section 23.7); ``fold`` never leaves one, so no match spans two texts."""
-_UNSTORABLE = str.maketrans({"\0": "\ufffd", SEPARATOR: "\ufffd"})
+_UNSTORABLE = str.maketrans(dict.fromkeys(["\0", "\ufffe", "\uffff", SEPARATOR], "\ufffd"))
+"""PostgreSQL holds no U+0000, and SQLite's LIKE takes the last two code points of the plane for U+FFFD."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def facts_of(
 
 
 def fold(text: str) -> str:
-    """How all text is compared: case-folded, composed (NFC), and without the code points a database cannot hold."""
+    """How all text is compared: case-folded, composed (NFC), and without code points that databases mistake."""
     if text.isascii():
         folded = text.lower()
     else:

@@ -10,7 +10,7 @@ import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from forethought.core.facts import TraceFacts, fold, has_reasoning, searchable, topic_paths, utc
 from forethought.core.records import Origin, Problem
@@ -20,7 +20,7 @@ Op = Literal["=", ">=", "<=", ">", "<"]
 Outcome = Literal["pass", "fail", "unknown"]
 Kind = Literal["choice", "text", "whole", "number", "date", "verdict", "split"]
 
-COMPARE: Mapping[Op, Callable[[object, object], bool]] = {
+COMPARE: Mapping[Op, Callable[[Any, Any], Any]] = {
     "=": operator.eq,
     ">=": operator.ge,
     "<=": operator.le,
@@ -260,7 +260,7 @@ def _same(read: Callable[[TraceFacts], str]) -> Callable[[TraceFacts, Op, Value]
 def _number(read: Callable[[TraceFacts], float | None]) -> Callable[[TraceFacts, Op, Value], bool]:
     def test(facts: TraceFacts, op: Op, value: Value) -> bool:
         found = read(facts)
-        return found is not None and COMPARE[op](found, value)
+        return found is not None and bool(COMPARE[op](found, value))
 
     return test
 
@@ -303,7 +303,7 @@ def _created(facts: TraceFacts, op: Op, value: Value) -> bool:
     made = utc(facts.created_at)
     if op == "=":
         return first <= made <= last
-    return COMPARE[op](made, last if op in (">", "<=") else first)
+    return bool(COMPARE[op](made, last if op in (">", "<=") else first))
 
 
 def _text(facts: TraceFacts, _op: Op, value: Value) -> bool:

@@ -223,7 +223,7 @@ class _Parser:
         op = cast(Op, "=" if sign == ":" else sign)
         self.at = found.end()
         quoted = self.text[self.at : self.at + 1] == '"'
-        if not quoted and self._ended():
+        if not quoted and not _WORD.match(self.text, self.at):
             raise self._fault(f"'{name}' needs {TAKES[FIELDS[name].kind]}")
         if FIELDS[name].kind == "verdict":
             return term(name, op, self._verdict(quoted))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, Insert, insert, select, union
 
 from forethought.core.records import Dataset
 from forethought.errors import ConflictError, DataError, NotFoundError, UsageError, did_you_mean
 from forethought.store.database import Database
 from forethought.store.keys import check_id, is_id
-from forethought.store.lookup import encode, find, refuse_missing
-from forethought.store.tables import dataset_items, datasets, problems, tasks, traces
+from forethought.store.lookup import encode, find, lock_membership, refuse_missing
+from forethought.store.tables import dataset_items, datasets, problems, tasks, trace_splits, traces
 
 Item = str | tuple[str, str]
 """A trace's id (``sft``), a problem's (``problems``), or those of a chosen and a rejected trace (``pairs``)."""
@@ -33,6 +33,7 @@ class Datasets(Database):
             for position, item in enumerate(ids)
         ]
         with self.write() as connection:
+            lock_membership(connection)
             refuse_missing(connection, tasks, [frozen.task_id], "task")
             if connection.execute(select(datasets.c.id).where(datasets.c.name == frozen.name)).first():
                 raise ConflictError(
@@ -50,6 +51,7 @@ class Datasets(Database):
             )
             if rows:
                 connection.execute(insert(dataset_items), rows)
+                connection.execute(_memberships(frozen.id))
         return frozen
 
     def dataset(self, name_or_id: str) -> Dataset:
@@ -101,6 +103,17 @@ def _item_row(dataset: Dataset, item: Item) -> dict[str, str | None]:
         raise DataError(f"A dataset of {dataset.kind} cannot hold the item {item!r}.")
     chosen, rejected = item if isinstance(item, tuple) else (item, None)
     return {"item_id": chosen, "other_id": rejected}
+
+
+def _memberships(dataset_id: str) -> Insert:
+    """Each trace that is an item, one of a pair, or an attempt at a problem that is one, with its split."""
+    items = dataset_items.c
+    links = (traces.c.id == items.item_id, traces.c.id == items.other_id, traces.c.problem_id == items.item_id)
+    held = (
+        select(items.dataset_id, items.split, traces.c.seq).join(traces, link).where(items.dataset_id == dataset_id)
+        for link in links
+    )
+    return insert(trace_splits).from_select(list(trace_splits.c.keys()), union(*held))
 
 
 def _refuse_missing_items(connection: Connection, dataset: Dataset, rows: Sequence[Mapping[str, object]]) -> None:

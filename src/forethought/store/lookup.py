@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError
-from sqlalchemy import ColumnElement, Connection, Row, Table, select
+from sqlalchemy import ColumnElement, Connection, Row, Table, func, select
 
 from forethought.errors import NotFoundError, RecordError, did_you_mean
 from forethought.store.keys import is_id
@@ -15,6 +15,7 @@ from forethought.store.keys import is_id
 CHUNK = 2000
 """Ids in one query: below every database's limit of parameters."""
 SHORTEST_PREFIX = 4
+_MEMBERSHIP_LOCK = 0x53504C54
 R = TypeVar("R", bound=BaseModel)
 T = TypeVar("T")
 
@@ -37,7 +38,7 @@ def find(
             return found[0]
         if found:
             raise NotFoundError(f"Several ids of a {what} start with '{given}'.", hint="Write more of it.")
-    names = connection.execute(select(table.c.name).where(*where)).scalars() if named else []
+    names: Iterable[str] = connection.execute(select(table.c.name).where(*where)).scalars() if named else ()
     raise NotFoundError(f"There is no {what} '{given[:80]!s}'.".replace("\0", "?"), hint=_near(given, names, named))
 
 
@@ -84,6 +85,16 @@ def records_by_id(connection: Connection, table: Table, kind: type[R], ids: Sequ
     if absent:
         raise NotFoundError(f"There is no {kind.__name__.lower()} {absent[0][:80]!r} ({len(absent)} missing).")
     return {one: found[one] for one in ids}
+
+
+def lock_membership(connection: Connection, *, shared: bool = False) -> None:
+    """Until the transaction ends no dataset is frozen while traces are added: both write who is in which split.
+
+    Traces hold it ``shared``. SQLite has one writer anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        take = func.pg_advisory_xact_lock_shared if shared else func.pg_advisory_xact_lock
+        connection.execute(select(take(_MEMBERSHIP_LOCK)))
 
 
 def encode(record: BaseModel, *, exclude: set[str] | None = None) -> str:

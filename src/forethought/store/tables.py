@@ -218,6 +218,16 @@ dataset_items = Table(
     Index(None, "item_id"),
 )
 
+# What of the traces is in which split, for filters: items are traces in one dataset and problems in another.
+trace_splits = Table(
+    "trace_splits",
+    metadata,
+    Column("dataset_id", ID, ForeignKey("datasets.id"), primary_key=True),
+    Column("split", ID, primary_key=True),
+    Column("trace_seq", SEQ, ForeignKey("traces.seq"), primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
+)
+
 # --- runs -------------------------------------------------------------------------------------------------------------
 
 runs = Table(

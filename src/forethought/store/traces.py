@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,10 +15,18 @@ from forethought.core.filters import parse
 from forethought.core.records import Problem, Trace
 from forethought.errors import NotFoundError, RecordError
 from forethought.store.database import Database
-from forethought.store.filter_sql import Dialect, condition
+from forethought.store.filter_sql import TextSearch, condition
 from forethought.store.keys import check_id, key
-from forethought.store.lookup import chunks, encode, find, records_by_id, refuse_missing
-from forethought.store.tables import problems, trace_bodies, trace_tags, trace_texts, traces
+from forethought.store.lookup import chunks, encode, find, lock_membership, records_by_id, refuse_missing
+from forethought.store.tables import (
+    dataset_items,
+    problems,
+    trace_bodies,
+    trace_splits,
+    trace_tags,
+    trace_texts,
+    traces,
+)
 
 TraceOrder = Literal["oldest", "newest", "best", "longest"]
 
@@ -43,6 +52,7 @@ class Traces(Database):
             check_id(trace.id, "trace")
         bodies = [encode(trace) for trace in new]
         with self.write() as connection:
+            lock_membership(connection, shared=True)
             problem_of = _problems_of(connection, new)
             coming = {trace.id for trace in new}
             parents = list(dict.fromkeys(trace.parent_id for trace in new if trace.parent_id))
@@ -94,10 +104,9 @@ class Traces(Database):
         order: TraceOrder = "oldest",
     ) -> list[TraceRow]:
         """``traces``, each with its verdict and rating. Unrated traces come last in the order ``best``."""
-        query = self._matching(
-            select(traces.c.seq, traces.c.verified, traces.c.rating, traces.c.repaired), where, task_id
-        )
+        columns = select(traces.c.seq, traces.c.verified, traces.c.rating, traces.c.repaired)
         with self.read() as connection:
+            query = self._matching(connection, columns, where, task_id)
             if after is not None:
                 query = query.where(_behind(find(connection, traces, after, "trace"), order))
             page = connection.execute(query.order_by(*_ordering(order)).limit(limit)).all()
@@ -107,20 +116,23 @@ class Traces(Database):
     def trace_ids(self, where: FilterSpec | str = EVERYTHING, *, task_id: str | None = None) -> list[str]:
         """The ids of all traces that match, oldest first."""
         with self.read() as connection:
-            query = self._matching(select(traces.c.id), where, task_id).order_by(traces.c.seq)
+            query = self._matching(connection, select(traces.c.id), where, task_id).order_by(traces.c.seq)
             return list(connection.execute(query).scalars())
 
     def count(self, where: FilterSpec | str = EVERYTHING, *, task_id: str | None = None) -> int:
         """How many traces match."""
         with self.read() as connection:
-            query = self._matching(select(func.count()).select_from(traces), where, task_id)
-            return connection.execute(query).scalar_one()
+            query = self._matching(connection, select(func.count()).select_from(traces), where, task_id)
+            total: int = connection.execute(query).scalar_one()
+        return total
 
-    def _matching(self, query: Select[Any], where: FilterSpec | str, task_id: str | None) -> Select[Any]:
+    def _matching(
+        self, connection: Connection, query: Select[Any], where: FilterSpec | str, task_id: str | None
+    ) -> Select[Any]:
         spec = parse(where) if isinstance(where, str) else where
         if task_id is not None:
             query = query.where(traces.c.task_id == task_id)
-        return query.where(condition(spec, Dialect(self.dialect, self._has_text_index)))
+        return query.where(condition(spec, TextSearch(connection, self._has_text_index)))
 
     def _insert(
         self, connection: Connection, new: Sequence[Trace], bodies: Sequence[str], problem_of: Mapping[str, Problem]
@@ -190,6 +202,19 @@ def _labels(trace: Trace, problem: Problem) -> Iterator[tuple[str, str]]:
     yield from (("topic", value) for value in dict.fromkeys(key(path) for path in topic_paths(problem.topic)))
 
 
+def _enter_splits(connection: Connection, problem_seqs: Sequence[tuple[str, int]]) -> None:
+    """New attempts at problems that datasets hold already belong to those datasets' splits, too."""
+    splits_of: dict[str, list[dict[str, str]]] = defaultdict(list)
+    for chunk in chunks(list({problem_id for problem_id, _ in problem_seqs})):
+        items = dataset_items.c
+        query = select(items.item_id, items.dataset_id, items.split).where(items.item_id.in_(chunk))
+        for row in connection.execute(query):
+            splits_of[row.item_id].append({"dataset_id": row.dataset_id, "split": row.split})
+    rows = [entry | {"trace_seq": seq} for problem_id, seq in problem_seqs for entry in splits_of[problem_id]]
+    if rows:
+        connection.execute(insert(trace_splits), rows)
+
+
 def _records(connection: Connection, seqs: Sequence[int]) -> dict[int, Trace]:
     found: dict[int, Trace] = {}
     for chunk in chunks(seqs):
@@ -214,6 +239,7 @@ def _ordering(order: TraceOrder) -> tuple[ColumnElement[Any], ...]:
 def _behind(cursor: Row[Any], order: TraceOrder) -> ColumnElement[bool]:
     first = _sort_key(order)
     if first is None:
-        return traces.c.seq > cursor.seq if order == "oldest" else traces.c.seq < cursor.seq
+        further: ColumnElement[bool] = traces.c.seq > cursor.seq if order == "oldest" else traces.c.seq < cursor.seq
+        return further
     value = (cursor.rating or 0.0) if order == "best" else cursor.reasoning_length
     return or_(first < value, and_(first == value, traces.c.seq < cursor.seq))

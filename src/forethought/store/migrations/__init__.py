@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, inspect, text
-from sqlalchemy.exc import SQLAlchemyError
 
 from forethought.errors import StoreError
 
@@ -50,7 +49,8 @@ def _upgrade(engine: Engine, found: str | None) -> None:
         with _alone(engine) as connection:
             if _revision(connection) != HEAD:
                 _run_steps(connection)
-    except (SQLAlchemyError, sqlite3.Error) as error:
+                _refuse_dangling(connection)
+    except Exception as error:  # whatever stopped a step, the answer is the same
         if found is None:
             raise
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
@@ -77,9 +77,7 @@ def _alone(engine: Engine) -> Iterator[Connection]:
         sqlite = engine.dialect.name == "sqlite"
         connection = connection.execution_options(write=True)
         if sqlite:
-            raw = connection.connection.driver_connection
-            assert isinstance(raw, sqlite3.Connection)
-            raw.execute("PRAGMA foreign_keys = OFF").close()
+            _set_foreign_keys(connection, "OFF")
         try:
             with connection.begin():
                 if not sqlite:
@@ -87,7 +85,14 @@ def _alone(engine: Engine) -> Iterator[Connection]:
                 yield connection
         finally:
             if sqlite:
-                raw.execute("PRAGMA foreign_keys = ON").close()
+                _set_foreign_keys(connection, "ON")
+
+
+def _set_foreign_keys(connection: Connection, state: str) -> None:
+    """Past SQLAlchemy, for within a transaction SQLite ignores the request."""
+    raw = connection.connection.driver_connection
+    assert isinstance(raw, sqlite3.Connection)
+    raw.execute(f"PRAGMA foreign_keys = {state}").close()
 
 
 def _run_steps(connection: Connection) -> None:
@@ -97,6 +102,14 @@ def _run_steps(connection: Connection) -> None:
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     command.upgrade(config, "head")
+
+
+def _refuse_dangling(connection: Connection) -> None:
+    """Foreign keys were off on SQLite: a step that broke one is undone."""
+    if connection.dialect.name == "sqlite":
+        broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+        if broken is not None:
+            raise StoreError(f"a row of table '{broken[0]}' refers to a missing row of '{broken[2]}'")
 
 
 def _back_up(engine: Engine, revision: str) -> Path | None:

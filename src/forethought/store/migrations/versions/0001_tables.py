@@ -256,6 +256,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("trace_seq", name=op.f("pk_trace_bodies")),
     )
     op.create_table(
+        "trace_splits",
+        sa.Column("dataset_id", ID, nullable=False),
+        sa.Column("split", ID, nullable=False),
+        sa.Column("trace_seq", SEQ, autoincrement=False, nullable=False),
+        sa.ForeignKeyConstraint(["dataset_id"], ["datasets.id"], name=op.f("fk_trace_splits_dataset_id_datasets")),
+        sa.ForeignKeyConstraint(["trace_seq"], ["traces.seq"], name=op.f("fk_trace_splits_trace_seq_traces")),
+        sa.PrimaryKeyConstraint("dataset_id", "split", "trace_seq", name=op.f("pk_trace_splits")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "trace_tags",
         sa.Column("kind", sa.String(length=8), nullable=False),
         sa.Column("value_key", KEY, nullable=False),
