@@ -106,6 +106,8 @@ class Completion:
     logprobs: tuple[float, ...] = ()
     """Natural log-probability of each token under the sampling distribution; empty unless asked for."""
     error: str | None = None
+    refused: bool = False
+    """With ``error``: the request can never be met as it is, such as a prompt longer than the context."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ class Chunk:
 class ChatModel(Protocol):
     """Anything that writes assistant turns: an embedded model, an adapter on it, a remote provider.
 
-    UsageError for a request it can never meet, such as a prompt longer than its context. Closing a stream's iterator
+    What goes wrong with one request is told in its completion; the others are unaffected. Closing a stream's iterator
     stops that generation. The texts of a stream's chunks, joined, are the completion's.
     """
 

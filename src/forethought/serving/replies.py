@@ -11,7 +11,7 @@ from typing import Any
 from forethought.core.flow import Rollout
 from forethought.core.records import Model, Usage
 from forethought.core.seams import Delta
-from forethought.serving.failures import ApiError
+from forethought.serving.failures import ApiError, bad_request
 
 
 class Reply:
@@ -55,7 +55,10 @@ class Reply:
 
 
 def raise_if_broken(rollout: Rollout) -> None:
-    """A generation that failed is an error of the server's; one cut short or malformed is still an answer."""
+    """A generation that failed is an error: the caller's if the model refused the request, else the server's. One cut
+    short or malformed is still an answer."""
+    if any(completion.refused for completion in rollout.completions):
+        raise bad_request(rollout.parsed.failure or "The model refuses the request.", param="messages")
     if rollout.finish_reason in ("error", "cancelled"):
         raise ApiError(500, rollout.parsed.failure or "The generation failed.", code="generation_failed")
 
