@@ -3,6 +3,7 @@
 import json
 import threading
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,15 +25,23 @@ def base(tmp_path_factory) -> Path:
     return make_toy_model(tmp_path_factory.mktemp("models") / "toy")
 
 
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory) -> Workbench:
-    bench = Workbench.open(tmp_path_factory.mktemp("workspace"))
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def bench(request, tmp_path_factory) -> Iterator[Workbench]:
+    with pytest.MonkeyPatch.context() as environment:
+        if request.param == "postgresql":
+            environment.setenv("FORETHOUGHT_DATABASE_URL", request.getfixturevalue("postgres_own"))
+        bench = Workbench.open(tmp_path_factory.mktemp("workspace"))
+        _prepare(bench)
+        yield bench
+        bench.store.close()
+
+
+def _prepare(bench: Workbench) -> None:
     tasks.create_example(bench, "syllogism")
     data.generate(bench, "syllogism", count=32, seed=1, tags=("learn",))
     data.generate(bench, "syllogism", count=10, seed=2, vocabulary="heldout", tags=("judge",), solve=False)
     datasets.create(bench, "learn", task="syllogism", where="tag:learn verified:yes", split="train=0.75,val=0.25")
     datasets.create(bench, "judge", task="syllogism", where="tag:judge", kind="problems", split="test=1")
-    return bench
 
 
 @pytest.fixture(scope="module")

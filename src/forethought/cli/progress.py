@@ -6,10 +6,15 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from forethought.cli.output import console, printable
-from forethought.core.records import Json
-from forethought.core.seams import Reporter
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from forethought.core.records import Json
+    from forethought.core.seams import Reporter
 
 LINE_EVERY_SECONDS = 15.0
 
@@ -47,10 +52,7 @@ def bar(title: str, *, logs: bool = True) -> Iterator[Reporter]:
 class BarReporter:
     """Draws progress; prints log lines above the bar."""
 
-    def __init__(self, title: str, progress: object, logs: bool) -> None:
-        from rich.progress import Progress
-
-        assert isinstance(progress, Progress)
+    def __init__(self, title: str, progress: Progress, logs: bool) -> None:
         self._title = title
         self._logs = logs
         self._progress = progress
