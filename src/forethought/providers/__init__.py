@@ -1,1 +1,0 @@
-"""Remote and local chat models behind one seam."""
