@@ -91,8 +91,8 @@ def test_decisions_are_balanced_and_every_reason_is_common() -> None:
     decisions = Counter(json.loads(draft.reference)["decision"] for draft in made)
     assert all(600 < decisions[name] < 733 for name in ("approve", "refer", "decline")), decisions
     reasons = Counter(reason for draft in made for reason in draft.tags)
-    assert set(reasons) == {"debt", "arrears", "size", "term", "small"}
-    assert min(reasons.values()) > 0.1 * len(made), reasons
+    assert set(reasons) == {"debt", "arrears", "size", "term"}
+    assert min(reasons.values()) > 0.2 * len(made), reasons
 
 
 def test_no_single_field_gives_the_decision_away() -> None:
@@ -103,7 +103,7 @@ def test_no_single_field_gives_the_decision_away() -> None:
         best: Counter[object] = Counter()
         for (value, _), count in counts.items():
             best[value] = max(best[value], count)
-        assert best.total() / len(made) < 0.52, field
+        assert best.total() / len(made) < 0.5, field
 
 
 def test_edges_of_every_rule_occur_on_both_sides() -> None:
@@ -115,16 +115,14 @@ def test_edges_of_every_rule_occur_on_both_sides() -> None:
     gaps = Counter(a["debt"] + a["amount"] - 2 * a["income"] for a in made)
     assert gaps[0] > 50, gaps
     assert gaps[1] > 30, gaps
-    incomes = Counter(application["income"] for application in made)
-    assert incomes[19] > 10, incomes
-    assert incomes[20] > 10, incomes
 
 
-def test_levels_grow_in_reasons_and_edges() -> None:
-    most = [max(len(draft.tags) for draft in drafts(300, level=level)) for level in GENERATOR.levels]
-    assert most[0] == 1
-    assert most[1] == 2
-    assert most[2] > 2
+def test_levels_grow_in_edges() -> None:
+    at_edge = [
+        sum(abs(draft.input["term"] - draft.input["age"]) <= 1 for draft in drafts(300, level=level))
+        for level in GENERATOR.levels
+    ]
+    assert at_edge == sorted(set(at_edge)), at_edge
 
 
 def test_heldout_shares_no_purpose_and_no_sum_with_train() -> None:
@@ -150,14 +148,15 @@ def test_task_carries_the_policy_file_whole() -> None:
 
 def test_changed_policy_changes_solver_verifiers_and_problems_alike() -> None:
     policy = load_policy(POLICY_FILE)
-    policy["rules"] = [*policy["rules"][:-1], {"name": "small", "when": "income < 30", "outcome": "decline"}]
+    policy["rules"] = [*policy["rules"], {"name": "small", "when": "income < 30", "outcome": "decline"}]
     application = {"purpose": "van", "income": 25, "debt": 1, "amount": 2, "term": 1, "age": 5, "missed": 0}
     attempt = build("solver", "policy", {"policy": policy}).solve(TASK, application)
     assert attempt.answer == '{"decision": "decline", "reasons": ["small"]}'
     made = Problem(task_id=TASK.id, input=application)
     assert build("verifier", "policy", {"policy": policy}).verify(TASK, made, attempt).passed is True
     assert VERIFIERS[0].verify(TASK, made, attempt).passed is False
-    generated = islice(build("generator", "loan", {"policy": policy}).generate(seed=0), 200)
+    generated = list(islice(build("generator", "loan", {"policy": policy}).generate(seed=0), 200))
+    assert any("small" in draft.tags for draft in generated)
     assert all(draft.topic == ("decline",) for draft in generated if "small" in draft.tags)
 
 

@@ -40,10 +40,10 @@ READER: dict[str, Json] = {
 TRACE = """\
 out = kept 7 - back 3 = 4.
 after = out 4 + wanted 2 = 6.
-after 6 > 5: yes full, refuse.
-owed 2.5 >= 2.5 && !child true: no, refuse.
-shelf "rare" == 'rare': yes special, refuse.
-kind "map" == 'map' || kind "map" == 'atlas': yes special, refuse.
+after 6 > 5? more, yes full, refuse.
+owed 2.5 >= 2.5 && !child true? no, refuse.
+shelf "rare" == 'rare'? yes special, refuse.
+kind "map" == 'map' || kind "map" == 'atlas'? yes special, refuse.
 Reasons: full, special. Decision: refuse."""
 RIGHT = '{"decision": "refuse", "reasons": ["full", "special"]}'
 
@@ -54,7 +54,7 @@ readers = st.fixed_dictionaries(
         "wanted": st.integers(-5, 10**6),
         "owed": st.sampled_from([0.0, 2.4, 2.5, 1e-7, 1e300]),
         "child": st.booleans(),
-        "shelf": st.sampled_from(["rare", "open", 'odd "quoted\\" : yes full, refuse.', "äöü"]),
+        "shelf": st.sampled_from(["rare", "open", 'odd "quoted\\" ? yes full, refuse.', "äöü"]),
         "kind": st.sampled_from(["map", "atlas", "book", ""]),
     }
 )
@@ -105,11 +105,15 @@ scalars = st.one_of(
 def test_forms_round_trip_any_claim_right_or_wrong(data: st.DataObject) -> None:
     policy = read_policy(POLICY)
     forms = StepForms(policy)
+    relations = st.sampled_from(["less", "equal", "more"])
     words = st.sampled_from(["full", "owes", "special", "yes", "no", "Decision"])
     claim: Claim = data.draw(
         st.one_of(
             st.builds(Calculation, st.just(policy.derived[1]), st.tuples(scalars, scalars), scalars),
-            st.builds(Application, st.just(policy.rules[3]), st.tuples(scalars, scalars), st.none() | words, words),
+            st.builds(
+                Application, st.just(policy.rules[3]), st.tuples(scalars, scalars), st.none(), st.none() | words, words
+            ),
+            st.builds(Application, st.just(policy.rules[0]), st.tuples(scalars), relations, st.none() | words, words),
         )
     )
     assert forms.read(forms.write(claim)) == claim
@@ -122,13 +126,16 @@ def test_forms_round_trip_any_claim_right_or_wrong(data: st.DataObject) -> None:
         ("back 3 = 4", "back 2 = 5", "arithmetic", "back is 3, not 2"),
         ("out 4 +", "out 5 +", "arithmetic", "out is 4, not 5"),
         ("out = kept 7 - back 3", "out = kept 7 + back 3", "arithmetic", "not how out is worked out"),
-        ("after 6 > 5: yes full", "after 6 > 5: no", "rule", "full holds"),
+        ("more, yes full", "more, no", "rule", "full holds"),
+        ("more, yes full", "less, no", "rule", "the left side is more, not less"),
+        ("more, yes full", "less, yes full", "rule", "the left side is more, not less"),
+        ("more, yes full", "yes full", "rule", "no such rule"),
         ("after 6 > 5", "after 5 > 5", "rule", "after is 6, not 5"),
         ("after 6 > 5", "after 6 < 5", "rule", "no such rule"),
         ("after 6 > 5", "after 6 > 9", "rule", "no such rule"),
         ("yes full", "yes special", "rule", "the reason of full is full, not special"),
-        ("true: no, refuse", "true: yes owes, refuse", "rule", "fees does not hold"),
-        ("true: no, refuse", "true: no, ask", "rule", "the decision so far is refuse, not ask"),
+        ("true? no, refuse", "true? yes owes, refuse", "rule", "fees does not hold"),
+        ("true? no, refuse", "true? no, ask", "rule", "the decision so far is refuse, not ask"),
         ("!child true", "!child false", "rule", "child is true"),
         ("owed 2.5 >=", "owed 2.49 >=", "rule", "owed is 2.5"),
         ('"rare" ==', '"open" ==', "rule", "shelf is"),
@@ -300,7 +307,7 @@ def test_value_that_only_a_wrong_sum_makes_unworkable_is_a_fault_not_an_error() 
     task = policy_task("picnic", policy, opening="Is there enough bread?")
     steps = build("verifier", "policy-steps", {"policy": policy})
     meal = Problem(task_id=task.id, input={"old": 2, "young": 1, "bread": 9})
-    reasoning = "people = old 2 + young 1 = 0.\nbread 9 / people 0 < 2: no, go.\nReasons: none. Decision: go."
+    reasoning = "people = old 2 + young 1 = 0.\nbread 9 / people 0 < 2? no, go.\nReasons: none. Decision: go."
     verdict = steps.verify(task, meal, Attempt(reasoning=reasoning, answer='{"decision": "go", "reasons": []}'))
     assert [message.split(":")[0] for message in faults(verdict)] == ["arithmetic", "rule"]
 
@@ -327,7 +334,7 @@ def test_first_rule_decides_in_the_policys_order_however_the_steps_are_ordered()
 
 def test_conclusion_names_what_is_entailed_by_the_steps_even_when_they_are_wrong() -> None:
     """One wrong rule is one fault: what follows from it is told apart."""
-    reasoning = TRACE.replace("after 6 > 5: yes full, refuse", "after 6 > 5: no, lend")
+    reasoning = TRACE.replace("more, yes full, refuse", "more, no, lend")
     reasoning = reasoning.replace("no, refuse", "no, lend").replace("special, refuse", "special, ask")
     reasoning = reasoning.replace("Reasons: full, special. Decision: refuse", "Reasons: special. Decision: ask")
     verdict = check_steps(reasoning, '{"decision": "ask", "reasons": ["special"]}')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forethought.errors import DataError, UnsolvableError
-from forethought.verifiers.policy_rules import MAX_FILE_BYTES, decide, expression, load_policy, read_policy
+from forethought.verifiers.policy_rules import MAX_FILE_BYTES, decide, expression, load_policy, read_policy, relation
 
 PARCEL = {
     "outcomes": ["post", "ask", "refuse"],
@@ -154,6 +155,22 @@ def test_arithmetic_without_a_result_is_refused(formula: str) -> None:
         decide(policy, {**PARCEL_INPUT, "zero": 0, "big": 2**50, "nought": 0.0})
 
 
+@pytest.mark.parametrize(
+    ("when", "weight", "stands"),
+    [
+        ("weight > 20", 20.5, "more"),
+        ("20 <= weight", 20.5, "less"),
+        ("weight<length", 200, "equal"),
+        ("weight == 20", 20, None),
+        ("weight + 1 > 20", 20, None),
+        ("weight > 20 && member", 20, None),
+        ("double(weight) > 2.5", 3, None),
+    ],
+)
+def test_sides_of_a_plain_comparison_stand_less_equal_or_more(when: str, weight: float, stands: str | None) -> None:
+    assert relation(read_policy(rule(when)).rules[0], {**PARCEL_INPUT, "weight": weight}) == stands
+
+
 def test_names_are_told_from_text_functions_members_and_literals() -> None:
     found = expression("size(name) > 2 && name.startsWith('total or \\' x') && flag == true && 1e3 > y")
     assert found.names == ("name", "name", "flag", "y")
@@ -166,9 +183,9 @@ def test_names_found_are_all_that_cel_needs(tokens: list[str]) -> None:
     except ValueError:
         return
     assert "".join(piece for piece, _ in found.pieces) == found.text
-    complaint = ""
+    undefined = ""
     try:
         found.program.execute(dict.fromkeys(found.names, 1))
     except (TypeError, RuntimeError, ValueError) as error:
-        complaint = str(error)
-    assert "Undefined variable" not in complaint
+        undefined = "".join(re.findall(r"Undefined variable or function: '(.*?)'", str(error)))
+    assert not undefined or re.search(rf"{re.escape(undefined)} ?\(", found.text)

@@ -24,6 +24,7 @@ from forethought.verifiers.policy_rules import (
     holds,
     load_policy,
     read_policy,
+    relation,
     value_of,
 )
 from forethought.verifiers.policy_steps import (
@@ -56,8 +57,8 @@ def policy_task(
         name=name,
         instructions=f"{opening}\n{in_words(rules)}",
         thinking_instructions=(
-            "First work out each quantity. Then go through the rules in order: quote the values, say yes or no, and "
-            "the decision so far. Last, say the reasons and the decision."
+            "First work out each quantity. Then go through the rules in order: quote the values, compare them, "
+            "say yes or no, and the decision so far. Last, say the reasons and the decision."
         ),
         input_schema=input_schema,
         output_schema=output_schema(rules),
@@ -237,6 +238,8 @@ class _Reading:
             applies = holds(rule, values)
         except UnsolvableError as error:
             return error.message
+        if claim.relation != (right := relation(rule, values)):
+            return f"the left side is {right}, not {claim.relation}"
         if applies != (claim.reason is not None):
             return f"{rule.name} {'holds' if applies else 'does not hold'}"
         if claim.reason not in (None, rule.code):

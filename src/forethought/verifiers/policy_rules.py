@@ -184,6 +184,24 @@ def holds(rule: Rule, values: Mapping[str, Scalar]) -> bool:
     return result
 
 
+Relation = Literal["less", "equal", "more"]
+
+
+def relation(rule: Rule, values: Mapping[str, Scalar]) -> Relation | None:
+    """How the two sides of a plain comparison stand to each other; None for any other condition."""
+    found = _COMPARISON.fullmatch(expression(rule.when).text)
+    if not found:
+        return None
+    left, right = (values[side] if side in values else float(side) for side in found.groups())
+    # CEL has compared the two before, so they are of one kind.
+    return "equal" if left == right else "less" if left < right else "more"  # type: ignore[operator]
+
+
+def is_comparison(rule: Rule) -> bool:
+    """Whether the condition compares two values and does nothing else, such as ``total > limit``."""
+    return bool(_COMPARISON.fullmatch(expression(rule.when).text))
+
+
 # --- expressions ------------------------------------------------------------------------------------------------------
 
 _TOKEN = re.compile(
@@ -195,6 +213,7 @@ _TOKEN = re.compile(
     r"|(?P<space>\s+)"
     r"|(?P<other>.)"
 )
+_COMPARISON = re.compile(r"([A-Za-z]\w*|\d+(?:\.\d+)?) ?[<>]=? ?([A-Za-z]\w*|\d+(?:\.\d+)?)")
 _LITERALS = {"true", "false", "null", "in"}
 _MACROS = {"all", "exists", "exists_one", "map", "filter"}
 

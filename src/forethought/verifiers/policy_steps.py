@@ -1,7 +1,8 @@
 """How going through a policy is written down: one form for each step, used to write it and to read it back.
 
 A quantity:     ``total = debt 14 + amount 22 = 36.``
-A rule:         ``total 36 > limit 50: no, approve.`` or ``term 5 > age 3: yes term, refer.``, with the decision so far
+A rule:         ``total 36 > limit 50? less, no, approve.`` or ``term 5 > age 3? more, yes term, refer.``: how the two
+                sides stand (only where the condition is one comparison), the outcome, the decision so far
 The conclusion: ``Reasons: term. Decision: refer.``, which the answer only has to copy
 """
 
@@ -19,11 +20,14 @@ from forethought.verifiers.policy_rules import (
     Decision,
     Policy,
     Quantity,
+    Relation,
     Rule,
     Scalar,
     expression,
     facts_of,
     holds,
+    is_comparison,
+    relation,
     value_of,
 )
 
@@ -41,10 +45,12 @@ class Calculation:
 
 @dataclass(frozen=True)
 class Application:
-    """A rule applied: the values quoted, the reason it gives (None: it does not hold), the decision so far."""
+    """A rule applied: the values quoted, how the two sides of a plain comparison stand (None: it is no plain
+    comparison), the reason it gives (None: it does not hold), the decision so far."""
 
     rule: Rule
     quoted: tuple[Scalar, ...]
+    relation: Relation | None
     reason: str | None
     so_far: str
 
@@ -79,7 +85,8 @@ def claims_of(policy: Policy, problem_input: Json) -> tuple[Claim, ...]:
         reason = rule.code if holds(rule, values) else None
         holding += [rule] if reason else []
         so_far = policy.combined(holding).outcome
-        claims.append(Application(rule, quoted_from(rule.when, values), reason, so_far))
+        quoted = quoted_from(rule.when, values)
+        claims.append(Application(rule, quoted, relation(rule, values), reason, so_far))
     return (*claims, Conclusion(policy.combined(holding)))
 
 
@@ -97,7 +104,8 @@ class StepForms:
             for quantity in policy.derived
         }
         self._applications = {
-            rule.name: _Form(*_formula(rule.when), ": ", _HOLDS, ", ", _WORD, ".") for rule in policy.rules
+            rule.name: _Form(*_formula(rule.when), "? ", *_relation_slot(rule), _HOLDS, ", ", _WORD, ".")
+            for rule in policy.rules
         }
         self._conclusion = _Form("Reasons: ", _REASONS, ". Decision: ", _WORD, ".")
         self._policy = policy
@@ -107,8 +115,9 @@ class StepForms:
         match claim:
             case Calculation(quantity, quoted, result):
                 return self._calculations[quantity.name].write(*quoted, result)
-            case Application(rule, quoted, reason, so_far):
-                return self._applications[rule.name].write(*quoted, reason, so_far)
+            case Application(rule, quoted, stands, reason, so_far):
+                shown = [stands] if stands else []
+                return self._applications[rule.name].write(*quoted, *shown, reason, so_far)
             case Conclusion(decision):
                 return self._conclusion.write(decision.reasons, decision.outcome)
 
@@ -121,7 +130,9 @@ class StepForms:
                 return Calculation(quantity, tuple(values[:-1]), values[-1])
         for rule in self._policy.rules:
             if values := self._applications[rule.name].read(line):
-                return Application(rule, tuple(values[:-2]), values[-2], values[-1])
+                *quoted, reason, so_far = values
+                stands = quoted.pop() if is_comparison(rule) else None
+                return Application(rule, tuple(quoted), stands, reason, so_far)
         return self._misfit(line)
 
     def _misfit(self, line: str) -> Misfit | None:
@@ -130,7 +141,7 @@ class StepForms:
                 return Misfit("arithmetic", f"this is not how {quantity.name} is worked out: {quantity.value}")
         if re.match(r"(Reasons|Decision)\b", line):
             return Misfit("conclusion", "the conclusion does not read 'Reasons: … . Decision: … .'")
-        if re.search(r":\s*(yes|no)\b", line):
+        if re.search(r"\?.*\b(yes|no)\b", line):
             return Misfit("rule", "the policy has no such rule")
         return None
 
@@ -180,6 +191,10 @@ def _formula(text: str) -> list[str | _Slot]:
     return parts
 
 
+def _relation_slot(rule: Rule) -> list[str | _Slot]:
+    return [_RELATION, ", "] if is_comparison(rule) else []
+
+
 def _read_holds(text: str) -> str | None:
     return None if text == "no" else text.removeprefix("yes ")
 
@@ -198,6 +213,7 @@ _VALUE = _Slot(
     lambda value: json.dumps(value, ensure_ascii=False),
     json.loads,
 )
+_RELATION = _Slot("less|equal|more", str, str)
 _HOLDS = _Slot(rf"no|yes {_CODE}", lambda reason: f"yes {reason}" if reason else "no", _read_holds)
 _WORD = _Slot(_CODE, str, str)
 _REASONS = _Slot(rf"{_CODE}(?:, {_CODE}){{0,31}}", _write_reasons, _read_reasons)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from forethought.core.records import Json
 from forethought.core.seams import ProblemDraft
 from forethought.errors import DataError, UsageError
-from forethought.verifiers.policy_rules import Decision, Rule, decide, expression, read_policy
+from forethought.verifiers.policy_rules import Decision, decide, read_policy
 
 PURPOSES: dict[str, tuple[str, ...]] = {
     "train": ("van", "oven", "stock", "roof", "lathe", "website", "tractor", "freezer", "shop", "printer"),
@@ -22,13 +22,13 @@ _PATIENCE = 20_000
 
 @dataclass(frozen=True)
 class _Level:
-    """How hard: the most rules that may hold, and how often two compared numbers are within one of each other."""
+    """How hard: how far two compared sums of money are apart, and how often any two sides are within one."""
 
-    reasons: int
+    spread: int
     edge: float
 
 
-_LEVELS = {1: _Level(reasons=1, edge=0.1), 2: _Level(reasons=2, edge=0.25), 3: _Level(reasons=5, edge=0.5)}
+_LEVELS = {1: _Level(spread=20, edge=0.05), 2: _Level(spread=15, edge=0.2), 3: _Level(spread=10, edge=0.5)}
 
 
 class LoanGenerator:
@@ -66,26 +66,24 @@ class LoanGenerator:
             )
 
     def _fitting(self, rng: random.Random, level: _Level, vocabulary: str) -> tuple[dict[str, Json], Decision]:
-        wanted = self._wanted(rng, level)
+        wanted = self._wanted(rng)
         for _ in range(_PATIENCE):
             application = _application(rng, level, vocabulary)
             if application and (decision := decide(self._policy, application)) == wanted:
                 return application, decision
         raise DataError(f"No application comes to {wanted.as_answer()} under this policy.")
 
-    def _wanted(self, rng: random.Random, level: _Level) -> Decision:
-        """Every outcome is as likely; within one, every set of rules that leads to it."""
+    def _wanted(self, rng: random.Random) -> Decision:
+        """Every outcome is as likely; within one, each rule that may hold does so rather more often than not.
+
+        A rule that seldom holds is not learned: always saying no is right too often.
+        """
         outcome = rng.choice(self._policy.outcomes)
         while True:
-            holding = [rule for rule in self._policy.rules if rng.random() < _share(rule)]
+            holding = [rule for rule in self._policy.rules if rng.random() < 0.6]
             decision = self._policy.combined(holding)
-            if decision.outcome == outcome and len(holding) <= level.reasons:
+            if decision.outcome == outcome:
                 return decision
-
-
-def _share(rule: Rule) -> float:
-    """A rule that reads one fact alone is drawn less often, so that this field does not tell the decision."""
-    return 0.5 if len(set(expression(rule.when).names)) > 1 else 0.35
 
 
 def _application(rng: random.Random, level: _Level, vocabulary: str) -> dict[str, Json] | None:
@@ -94,9 +92,9 @@ def _application(rng: random.Random, level: _Level, vocabulary: str) -> dict[str
     def near(value: int, spread: int) -> int:
         return value + (rng.randint(-1, 1) if rng.random() < level.edge else rng.randint(-spread, spread))
 
-    income = near(20, 0) if rng.random() < level.edge / 4 else rng.randint(10, 45)
-    amount = near(income, 12)
-    debt = near(2 * income - amount, 12)
+    income = rng.randint(10, 45)
+    amount = near(income, level.spread)
+    debt = near(2 * income - amount, level.spread)
     age = rng.randint(1, 9)
     term = near(age, 6)
     missed = near(age, 6)
