@@ -72,7 +72,7 @@ def worlds(draw: st.DrawFn) -> tuple[list[Problem], list[Trace], list[Score], li
     return problems, traces, draw(st.lists(scores, max_size=6)), draw(st.lists(reviews, max_size=6)), datasets
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(world=worlds(), filters=st.lists(specs, min_size=6, max_size=6))
 def test_sql_selects_what_the_predicate_accepts(store: Store, world: tuple, filters: list[FilterSpec]) -> None:
     facts = fill(store, world)

@@ -152,6 +152,7 @@ class Traces(Database):
         connection.execute(insert(trace_texts), texts)
         if tags:
             connection.execute(insert(trace_tags), tags)
+        _enter_splits(connection, [(trace.problem_id, seq) for seq, trace, _ in numbered])
         if self._has_text_index:
             connection.execute(text("INSERT INTO trace_search (rowid, folded) VALUES (:trace_seq, :folded)"), texts)
 
