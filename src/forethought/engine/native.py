@@ -25,7 +25,7 @@ class NativeDecoder:
         self.device, self._dtype = parameter.device, parameter.dtype
         self.vocab_size = int(config.vocab_size)
         self.context = int(getattr(config, "max_position_embeddings", 0) or 1 << 20)
-        self.cache = SlotCache(config.num_hidden_layers, self._dtype, self.device)
+        self.cache = SlotCache(self._dtype, self.device, key_axis=2)
 
     def forward(self, ids_NT: torch.Tensor, last_N: torch.Tensor | None, span: Span) -> torch.Tensor:
         """See ``Decoder.forward``. Dropout is off during the pass."""
@@ -75,12 +75,9 @@ class _SpanCache(Cache):  # type: ignore[misc]  # transformers is untyped here
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        heads = key_states.shape[1]
-        if key_states.shape != value_states.shape:
-            raise EngineError("Models whose keys and values differ in shape cannot generate in batches.")
-        layer = self._slots.layer(layer_idx, 2 * heads, key_states.shape[-1])
-        seen = self._span.store(layer, torch.cat((key_states, value_states), dim=1))
-        return seen[:, :heads], seen[:, heads:]
+        keys = self._slots.keys(layer_idx, key_states.shape[1], key_states.shape[3])
+        values = self._slots.values(layer_idx, value_states.shape[1], value_states.shape[3])
+        return self._span.store(keys, key_states), self._span.store(values, value_states)
 
     def get_seq_length(self, *_: Any, **__: Any) -> int:
         return self._span.columns - self._span.tokens
