@@ -14,8 +14,8 @@ import torch
 
 from forethought.core.records import Sampling
 
-_NUCLEUS = 256
-"""Candidates first looked at for top-p; rows whose nucleus is larger are sorted whole."""
+_NUCLEUS = 64
+"""Candidates first looked at for top-p."""
 
 
 @dataclass(frozen=True)
@@ -73,27 +73,36 @@ def _plain(logits_NV: torch.Tensor, draws: Sequence[Draw]) -> tuple[torch.Tensor
     return _invert(probs_NV, draws)
 
 
-def _filtered(logits_NV: torch.Tensor, draws: Sequence[Draw]) -> tuple[torch.Tensor, list[float]]:
-    """Top-k first, then top-p of what is left, as transformers orders them."""
-    vocabulary = logits_NV.shape[-1]
+def _filtered(
+    logits_NV: torch.Tensor, draws: Sequence[Draw], width: int = _NUCLEUS
+) -> tuple[torch.Tensor, list[float]]:
+    """Top-k first, then top-p of what is left, as transformers orders them.
+
+    Looks at the ``width`` best tokens; rows that need more are drawn again among sixteen times as many.
+    """
+    vocabulary, device = logits_NV.shape[-1], logits_NV.device
+    width = min(max([width, *(draw.sampling.top_k for draw in draws)]), vocabulary)
     scaled_NV = logits_NV / _temperatures(logits_NV, draws)
-    top_k = torch.tensor([min(d.sampling.top_k or vocabulary, vocabulary) for d in draws], device=logits_NV.device)
-    top_p = torch.tensor([d.sampling.top_p for d in draws], device=logits_NV.device)
-    finite_k = [d.sampling.top_k for d in draws if d.sampling.top_k]
-    for width in (min(max([_NUCLEUS, *finite_k]), vocabulary), vocabulary):
-        values_NK, ids_NK = scaled_NV.topk(width, dim=-1)
-        cut = torch.arange(width, device=logits_NV.device) >= top_k[:, None]
-        # Without top-k the mass outside the candidates counts too; with it, only the k best share the mass.
-        outside = torch.where(
-            top_k < vocabulary, values_NK.masked_fill(cut, -torch.inf).logsumexp(-1), scaled_NV.logsumexp(-1)
-        )
-        probs_NK = (values_NK - outside[:, None]).exp().masked_fill(cut, 0.0)
-        before_NK = probs_NK.cumsum(dim=-1) - probs_NK
-        kept_NK = probs_NK.masked_fill(before_NK >= top_p[:, None], 0.0)
-        if width == vocabulary or bool(((kept_NK[:, -1] == 0) | (top_k <= width)).all()):
-            break
+    top_k = torch.tensor([draw.sampling.top_k or vocabulary for draw in draws], device=device)[:, None]
+    top_p = torch.tensor([draw.sampling.top_p for draw in draws], device=device)[:, None]
+    values_NK, ids_NK = scaled_NV.topk(width, dim=-1)
+    values_NK = values_NK.masked_fill(torch.arange(width, device=device) >= top_k, -torch.inf)
+    # Without top-k the tokens not looked at share the mass too; with it, only the k best do.
+    mass_N1 = torch.where(
+        top_k < vocabulary, values_NK.logsumexp(-1, keepdim=True), scaled_NV.logsumexp(-1, keepdim=True)
+    )
+    probs_NK = (values_NK - mass_N1).exp()
+    kept_NK = probs_NK.masked_fill(probs_NK.cumsum(dim=-1) - probs_NK >= top_p, 0.0)
     chosen, logs = _invert(kept_NK / kept_NK.sum(dim=-1, keepdim=True), draws)
-    return ids_NK.gather(-1, chosen[:, None])[:, 0], logs
+    tokens = ids_NK.gather(-1, chosen[:, None])[:, 0]
+    cut_short = (kept_NK[:, -1] > 0) & (top_k[:, 0] > width)
+    rows = cut_short.nonzero()[:, 0].tolist() if width < vocabulary else []
+    if rows:
+        again, again_logs = _filtered(logits_NV[rows], [draws[row] for row in rows], width * 16)
+        tokens[rows] = again
+        for row, log in zip(rows, again_logs, strict=True):
+            logs[row] = log
+    return tokens, logs
 
 
 def _invert(probs_NK: torch.Tensor, draws: Sequence[Draw]) -> tuple[torch.Tensor, list[float]]:
