@@ -125,7 +125,9 @@ def term(field: str, op: Op, value: Value) -> Term:
         case "choice", str() if value in FIELDS[field].choices:
             return Term(field, op, value)
         case "choice", _:
-            raise UsageError(f"'{field}' cannot be '{value}'.", hint=did_you_mean(str(value), FIELDS[field].choices))
+            raise UsageError(
+                f"'{field}' cannot be {str(value)[:80]!r}.", hint=did_you_mean(str(value), FIELDS[field].choices)
+            )
         case ("text", str()) | ("verdict", VerdictOf()):
             return Term(field, op, value)
         case "split", SplitOf() if "/" not in value.split + (value.dataset or "") and value.dataset != "":

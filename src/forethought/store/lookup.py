@@ -39,7 +39,7 @@ def find(
         if found:
             raise NotFoundError(f"Several ids of a {what} start with '{given}'.", hint="Write more of it.")
     names: Iterable[str] = connection.execute(select(table.c.name).where(*where)).scalars() if named else ()
-    raise NotFoundError(f"There is no {what} '{given[:80]!s}'.".replace("\0", "?"), hint=_near(given, names, named))
+    raise NotFoundError(f"There is no {what} {given[:80]!r}.", hint=_near(given, names, named))
 
 
 def _by_name(connection: Connection, table: Table, given: str, *where: ColumnElement[bool]) -> Row[Any] | None:
@@ -71,7 +71,7 @@ def refuse_missing(connection: Connection, table: Table, ids: Iterable[str], wha
     """NotFoundError that names the first three ids that are not there."""
     absent = missing(connection, table, ids)
     if absent:
-        shown = ", ".join(one[:80].replace("\0", "?") for one in absent[:3])
+        shown = ", ".join(repr(one[:80]) for one in absent[:3])
         raise NotFoundError(f"There is no {what} {shown} ({len(absent)} missing).", hint=f"Add the {what} first.")
 
 

@@ -146,7 +146,7 @@ def _head(connection: Connection, alias: str) -> Row[tuple[str, ...]] | None:
 def _known_head(connection: Connection, alias: str) -> Row[tuple[str, ...]]:
     head = _head(connection, alias) if "\0" not in alias else None
     if head is None:
-        raise NotFoundError(f"There is no alias '{alias[:80]!s}'.", hint=did_you_mean(alias, _aliases(connection)))
+        raise NotFoundError(f"There is no alias {alias[:80]!r}.", hint=did_you_mean(alias, _aliases(connection)))
     return head
 
 
