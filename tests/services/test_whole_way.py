@@ -1,11 +1,14 @@
 """The whole way of the data on the toy model: the demonstration's service calls, with real worker processes."""
 
 import json
+import signal
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from fixtures.toy_model import make_toy_model
 from openai import NotFoundError as OpenAINotFound
@@ -173,3 +176,40 @@ def test_a_registered_model_is_served(bench, trained):
         thread.join(20)
         hub.close()
         listener.close()
+
+
+def test_a_killed_training_run_is_interrupted_and_resumes(bench, base):
+    run = training.submit_sft(
+        bench,
+        dataset="learn",
+        name="survivor",
+        style="reasoning",
+        base=str(base),
+        config={"epochs": 15, "checkpoint_every": 4, "eval_every": 0, "batch_size": 8},
+    )
+    _kill_once_past(bench, run.id, steps=6)
+    ended = runs.follow(bench, run.id, SilentReporter())
+    assert ended.status == "interrupted"
+    assert ended.error
+    resumed = runs.resume(bench, run.id)
+    runs.follow(bench, resumed.id, SilentReporter())
+    assert bench.store.run(run.id).status == "done"
+    assert models.show(bench, "survivor")["metrics"]["steps"] == 45
+    steps = [step for step, values in runs.curves(bench, run.id) if "loss" in values]
+    assert steps.index(45) < 45 + 4, "the steps before the checkpoint were not done again"
+
+
+def _kill_once_past(bench: Workbench, run_id: str, *, steps: int) -> None:
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        run = bench.store.run(run_id)
+        assert run.status in ("queued", "running"), run.error
+        if run.progress.done >= steps:
+            break
+        time.sleep(0.05)
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if "forethought.jobs.child" in words and run_id in words:
+            process.send_signal(signal.SIGKILL)
+            return
+    raise AssertionError("the run's process was not found")

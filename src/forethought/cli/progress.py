@@ -60,7 +60,7 @@ class BarReporter:
         self._last_line = time.monotonic()
 
     def progress(self, done: float, total: float, *, unit: str = "steps", message: str = "") -> None:
-        description = f"{self._title}: {message or unit}"
+        description = ": ".join(part for part in (self._title, message or unit) if part)
         self._progress.update(self._task, completed=done, total=total or None, description=printable(description)[:60])
         if self._progress.disable and time.monotonic() - self._last_line > LINE_EVERY_SECONDS:
             self._last_line = time.monotonic()
