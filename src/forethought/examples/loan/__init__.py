@@ -17,8 +17,8 @@ def task() -> Task:
         "loan",
         policy,
         opening=(
-            "Decide on a firm's loan application by these rules. Money is in thousands, income a year's; term and age "
-            "of the firm are in years; missed counts its missed payments."
+            "Decide on a firm's loan application by these rules. Money is in ten thousands: income is a year's, own is "
+            "the owners' capital. Term and age of the firm are in years; missed counts its missed payments."
         ),
         input_schema=_input_schema(),
         generator=PartSpec(name="loan", options={"policy": policy}),
@@ -27,7 +27,7 @@ def task() -> Task:
 
 
 def _input_schema() -> dict[str, Json]:
-    numbers = ["income", "debt", "amount", "term", "age", "missed"]
+    numbers = ["income", "own", "debt", "amount", "term", "age", "missed"]
     fields: dict[str, Json] = {name: {"type": "integer", "minimum": 0, "maximum": 999} for name in numbers}
     fields["purpose"] = {"type": "string", "maxLength": 40}
     return {"type": "object", "properties": fields, "required": [*numbers], "additionalProperties": False}

@@ -22,13 +22,13 @@ _PATIENCE = 20_000
 
 @dataclass(frozen=True)
 class _Level:
-    """How hard: how far two compared sums of money are apart, and how often any two sides are within one."""
+    """How hard: how far two compared numbers may be apart, and how often they are within one."""
 
     spread: int
     edge: float
 
 
-_LEVELS = {1: _Level(spread=20, edge=0.05), 2: _Level(spread=15, edge=0.2), 3: _Level(spread=10, edge=0.5)}
+_LEVELS = {1: _Level(spread=8, edge=0.0), 2: _Level(spread=6, edge=0.2), 3: _Level(spread=4, edge=0.5)}
 
 
 class LoanGenerator:
@@ -61,7 +61,7 @@ class LoanGenerator:
                 reference=decision.as_answer(),
                 topic=(decision.outcome,),
                 level=chosen,
-                group="-".join(str(application[name]) for name in ("income", "debt", "amount")),
+                group="-".join(str(application[name]) for name in ("income", "own", "debt", "amount")),
                 tags=decision.reasons,
             )
 
@@ -87,23 +87,25 @@ class LoanGenerator:
 
 
 def _application(rng: random.Random, level: _Level, vocabulary: str) -> dict[str, Json] | None:
-    """One application whose compared numbers are near each other as often as the level says; None: not in the stock."""
+    """One application of one-digit numbers; None when its debt and amount are the other vocabulary's."""
 
-    def near(value: int, spread: int) -> int:
-        return value + (rng.randint(-1, 1) if rng.random() < level.edge else rng.randint(-spread, spread))
+    def near(value: int, low: int) -> int:
+        apart = 1 if rng.random() < level.edge else level.spread
+        return rng.randint(max(low, value - apart), max(low, min(9, value + apart)))
 
-    income = rng.randint(10, 45)
-    amount = near(income, level.spread)
-    debt = near(2 * income - amount, level.spread)
+    income = rng.randint(1, 9)
+    own = rng.randint(0, 9 - income)
+    amount = near(income, 1)
+    debt = near(income + own, amount) - amount
     age = rng.randint(1, 9)
-    term = near(age, 6)
-    missed = near(age, 6)
-    small_enough = amount >= 1 and debt >= 0 and debt + amount <= 99 and 1 <= term <= 9 and 0 <= missed <= 9
-    if not small_enough or ((3 * debt + amount) % 4 == 0) != (vocabulary == "heldout"):
+    term = near(age, 1)
+    missed = near(age, 0)
+    if ((3 * debt + amount) % 4 == 0) != (vocabulary == "heldout"):
         return None
     return {
         "purpose": rng.choice(PURPOSES[vocabulary]),
         "income": income,
+        "own": own,
         "debt": debt,
         "amount": amount,
         "term": term,
