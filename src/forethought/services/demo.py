@@ -264,7 +264,7 @@ class Demo:
             if run.kind == kind and same(run):
                 if run.status in ("queued", "running"):
                     return run
-                if run.status in ("interrupted", "cancelled"):
+                if run.status in ("interrupted", "cancelled", "failed"):
                     return runs.resume(self.bench, run.id)
         return None
 
