@@ -20,6 +20,8 @@ class Vocabulary:
     """The texts of a tokenizer's tokens, and what the guides of all requests share. Thread-safe."""
 
     def __init__(self, tokenizer: Any, vocab_size: int, stop_ids: frozenset[int]) -> None:
+        if not hasattr(tokenizer, "backend_tokenizer"):
+            raise EngineError("The model's tokenizer is not one of the tokenizers library (tokenizer.json).")
         self.tokenizer = tokenizer
         self.stop_ids = stop_ids
         self.grammars = SchemaGrammars(tokenizer, vocab_size, stop_ids)
@@ -66,13 +68,15 @@ class TurnGuide:
         self.text = ""
         self._thinking_tokens = 0
         self.is_thinking = bool(self._close)
-        if not self.is_thinking and self._schema is not None:
-            self._matcher = vocabulary.grammars.start(self._schema)
+        if self._schema is not None:
+            vocabulary.grammars.compile(self._schema, after_thinking=self.is_thinking)
 
     def forced(self) -> int | None:
         return self._forced.popleft() if self._forced else None
 
     def restrict(self, logits_V: torch.Tensor) -> None:
+        if self._matcher is None and self._schema is not None and not self.is_thinking:
+            self._matcher = self._vocabulary.grammars.start(self._schema, after_thinking=False)
         if self._matcher is not None:
             self._matcher.restrict(logits_V)
         elif self.is_thinking and self._thinking_tokens < self._sampling.min_thinking_tokens:

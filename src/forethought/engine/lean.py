@@ -204,7 +204,7 @@ def _effective(module: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
             continue
         if name in module.lora_variant or module.lora_bias.get(name):
             raise _CannotMerge
-        weight = weight + module.get_delta_weight(name).to(weight.dtype)
+        weight = weight.float() + module.get_delta_weight(name).float()  # rounded once, with the rest
     return weight, base.bias
 
 

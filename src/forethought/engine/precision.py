@@ -21,12 +21,12 @@ def resolve_dtype(dtype: DTypeName, device: torch.device) -> torch.dtype:
 def pick_dtype(device_type: str = "cpu") -> torch.dtype:
     """bfloat16 where the hardware multiplies it fast; float16 on older GPUs; float32 elsewhere.
 
-    A CPU without bfloat16 instructions emulates it slowly. One that has them is timed, best of several, because
-    virtual machines hide or throttle units.
+    A CPU without bfloat16 instructions emulates it slowly. One that has them is timed as well, because virtual machines
+    throttle units; only a clear loss counts, so that a busy moment does not change the format from run to run.
     """
     if device_type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    if device_type == "cpu" and _has_bf16_instructions() and bf16_speedup() > 1.2:
+    if device_type == "cpu" and _has_bf16_instructions() and bf16_speedup() > 0.8:
         return torch.bfloat16
     return torch.float32
 
@@ -50,7 +50,7 @@ def _has_bf16_instructions() -> bool:
     ) or capabilities.startswith("SVE")
 
 
-def _seconds(dtype: torch.dtype, runs: int = 8) -> float:
+def _seconds(dtype: torch.dtype, runs: int = 20) -> float:
     left, right = torch.ones(256, 1024, dtype=dtype), torch.ones(1024, 1024, dtype=dtype)
     best = float("inf")
     for _ in range(runs):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import OrderedDict
 from typing import Any
 
 import numpy as np
@@ -14,36 +15,50 @@ from forethought.errors import EngineError
 
 _AFTER_THINKING = "start: /[ \\n]{0,2}/ answer\nanswer: %json "
 _ALONE = "start: answer\nanswer: %json "
+_KEPT = 64
+"""Compiled schemas remembered."""
 _WHITESPACE = {"whitespace_flexible": True, "whitespace_pattern": "[ \\n]{0,4}"}
 """Bounded: a small model left free writes blank lines for ever."""
 
 
 class SchemaGrammars:
-    """Makes matchers for one tokenizer. The tokenizer is indexed on first use (about a second). Thread-safe."""
+    """Compiles schemas for one tokenizer, each once. Thread-safe.
+
+    The tokenizer is indexed on first use (about a second).
+    """
 
     def __init__(self, tokenizer: Any, vocab_size: int, stop_ids: frozenset[int]) -> None:
         self._tokenizer, self._vocab_size, self._stop_ids = tokenizer, vocab_size, stop_ids
         self._indexed: Any = None
+        self._compiled: OrderedDict[str, Any] = OrderedDict()
         self._lock = threading.Lock()
 
-    def start(self, schema: dict[str, Any], *, after_thinking: bool = False) -> SchemaMatcher:
+    def start(self, schema: dict[str, Any], *, after_thinking: bool) -> SchemaMatcher:
         """A matcher at the beginning of an answer. EngineError for a schema that cannot be enforced."""
-        llguidance = require("llguidance")
+        return SchemaMatcher(self.compile(schema, after_thinking=after_thinking).deep_copy())
+
+    def compile(self, schema: dict[str, Any], *, after_thinking: bool) -> Any:
+        """The matcher that others are copied from. EngineError for a schema that cannot be enforced."""
+        grammar = (_AFTER_THINKING if after_thinking else _ALONE) + json.dumps({**schema, "x-guidance": _WHITESPACE})
         with self._lock:
-            if self._indexed is None:
-                hf = require("llguidance.hf")
-                self._indexed = hf.from_tokenizer(
-                    self._tokenizer, n_vocab=self._vocab_size, eos_token=sorted(self._stop_ids) or None
-                )
-        body = json.dumps({**schema, "x-guidance": _WHITESPACE})
-        grammar = (_AFTER_THINKING if after_thinking else _ALONE) + body
-        matcher = llguidance.LLMatcher(self._indexed, grammar)
+            if grammar not in self._compiled:
+                self._compiled[grammar] = self._new_matcher(grammar)
+                if len(self._compiled) > _KEPT:
+                    self._compiled.popitem(last=False)
+            return self._compiled[grammar]
+
+    def _new_matcher(self, grammar: str) -> Any:
+        if self._indexed is None:
+            self._indexed = require("llguidance.hf").from_tokenizer(
+                self._tokenizer, n_vocab=self._vocab_size, eos_token=sorted(self._stop_ids) or None
+            )
+        matcher = require("llguidance").LLMatcher(self._indexed, grammar)
         if matcher.is_error():
             raise EngineError(
                 f"The JSON Schema cannot be enforced: {matcher.get_error().splitlines()[0][:200]}.",
                 hint="Simplify the schema of the answer.",
             )
-        return SchemaMatcher(matcher)
+        return matcher
 
 
 class SchemaMatcher:
