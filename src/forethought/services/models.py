@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from forethought.core.flow import Rollout, stream_out
 from forethought.core.ids import new_id
-from forethought.core.records import Model, Prompt, Sampling, Shot, Task, dump
+from forethought.core.records import Json, Model, Prompt, Sampling, Shot, Task, dump
 from forethought.core.seams import Delta, Style
 from forethought.errors import ConflictError, NotFoundError, UsageError, did_you_mean
 from forethought.prompts import builders
@@ -138,15 +139,23 @@ def load_for_training(bench: Workbench, parent: Model, dtype: DTypeName = "auto"
 class ChatSession:
     """A conversation of independent problems with one model, called with the style and prompt it was trained with."""
 
-    def __init__(self, chat: LocalModel, style: Style, prompt: Prompt, sampling: Sampling) -> None:
-        self._chat, self._style, self._prompt, self._sampling = chat, style, prompt, sampling
+    def __init__(self, chat: LocalModel, style: Style, prompt: Prompt, sampling: Sampling, task: Task | None) -> None:
+        self._chat, self._style, self._prompt, self._sampling, self._task = chat, style, prompt, sampling, task
         self.warnings: list[str] = []
         self.failure: str | None = None
 
     def ask(self, question: str) -> Iterator[Delta]:
-        """The model's thinking and answer as they are written. ``failure`` is set afterwards where it went wrong."""
+        """The model's thinking and answer as they are written. ``failure`` is set afterwards where it went wrong.
+
+        As in training: the answer keeps to the task's output schema, and an input that is JSON is read as JSON.
+        UsageError when the task's inputs are JSON and the question is not.
+        """
         self.failure = None
-        for piece in stream_out(self._chat, self._style, self._prompt, question, sampling=self._sampling):
+        schema = self._task.output_schema if self._task else None
+        pieces = stream_out(
+            self._chat, self._style, self._prompt, self._input(question), sampling=self._sampling, json_schema=schema
+        )
+        for piece in pieces:
             if isinstance(piece, Rollout):
                 self.failure = piece.parsed.failure
             else:
@@ -155,6 +164,17 @@ class ChatSession:
     def close(self) -> None:
         """Lets go of the model."""
         self._chat.close()
+
+    def _input(self, question: str) -> Json:
+        if self._task is None or self._task.input_schema is None:
+            return question
+        try:
+            return cast(Json, json.loads(question))
+        except ValueError as error:
+            raise UsageError(
+                f"Task '{self._task.name}' takes JSON, and this is not JSON: {error}.",
+                hint=f"See an example with 'forethought data list --task {self._task.name} --limit 1'.",
+            ) from None
 
 
 def open_chat(
@@ -173,6 +193,7 @@ def open_chat(
         style_named(model.style),
         prompt,
         Sampling(max_tokens=max_tokens, temperature=temperature),
+        bench.store.task(model.task_id, model.task_revision) if model.task_id else None,
     )
     session.warnings = warnings
     return session
