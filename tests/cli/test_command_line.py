@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -111,3 +112,47 @@ def test_an_empty_dataset_is_refused(workspace):
 def test_debug_shows_the_traceback(workspace):
     done = forethought(workspace, "--debug", "task", "show", "nothing")
     assert "Traceback" in done.stderr
+
+
+def test_doctor_says_what_this_machine_can_do(workspace):
+    checks = {check["name"]: check for check in answer(workspace, "doctor", "--quick")}
+    assert checks["database"]["found"].startswith("sqlite")
+    assert {"python", "processor", "memory", "disk", "torch", "bf16", "gpu", "embedded model"} <= set(checks)
+    assert all(check["status"] in ("ok", "warn", "missing") for check in checks.values())
+
+
+def test_a_busy_port_is_one_line(workspace):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = forethought(workspace, "serve", "--port", str(port))
+    assert done.returncode == 1
+    assert str(port) in done.stderr
+    assert "--port" in done.stderr
+    assert done.stderr.strip().count("\n") == 0
+
+
+def test_an_edit_makes_a_revision_and_keeps_the_old_one(workspace, tmp_path):
+    answer(workspace, "task", "example", "arithmetic")
+    changes = tmp_path / "changes.json"
+    changes.write_text(json.dumps({"instructions": "Solve it slowly."}))
+    assert forethought(workspace, "task", "edit", "arithmetic", str(changes)).returncode == 0
+    assert answer(workspace, "task", "show", "arithmetic")["instructions"] == "Solve it slowly."
+    assert answer(workspace, "task", "show", "arithmetic", "--revision", "1")["instructions"] != "Solve it slowly."
+    changes.write_text(json.dumps({"id": "x"}))
+    refused = forethought(workspace, "task", "edit", "arithmetic", str(changes))
+    assert refused.returncode == 2
+    assert "'id'" in refused.stderr
+
+
+def test_a_task_from_a_file_is_checked_before_it_is_stored(workspace, tmp_path):
+    file = tmp_path / "task.json"
+    file.write_text(json.dumps({"name": "mine", "instructions": "x", "verifiers": [{"name": "exakt"}]}))
+    refused = forethought(workspace, "task", "create", str(file))
+    assert refused.returncode == 2
+    assert "Did you mean 'exact'" in refused.stderr
+    file.write_text(json.dumps({"name": "mine", "instructions": "x", "verifiers": [{"name": "exact"}]}))
+    assert forethought(workspace, "task", "create", str(file)).returncode == 0
+    file.write_text("{")
+    assert "not JSON" in forethought(workspace, "task", "create", str(file)).stderr

@@ -173,7 +173,7 @@ class ChatSession:
         except ValueError as error:
             raise UsageError(
                 f"Task '{self._task.name}' takes JSON, and this is not JSON: {error}.",
-                hint=f"See an example with 'forethought data list --task {self._task.name} --limit 1'.",
+                hint=f"Its fields are in 'forethought task show {self._task.name}'.",
             ) from None
 
 
