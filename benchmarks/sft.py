@@ -235,7 +235,7 @@ def _dataset(kind: Any, rows: list[data.TokenSequence]) -> Any:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--best", choices=TRL_VARIANTS, default="+ bf16 weights")
+    parser.add_argument("--best", choices=TRL_VARIANTS, default="no checkpointing")
     parser.add_argument("--search", action="store_true", help="time TRL's variants on 4 batches instead")
     parser.add_argument("--only", nargs="+", default=["ours", "trl-default", "trl-best"])
     return parser.parse_args()

@@ -79,6 +79,7 @@ def test_held_out_loss_falls_and_only_the_adapter_is_left(toy_folder, tmp_path):
         "adapter/adapter_config.json",
         "adapter/adapter_model.safetensors",
         "adapter/manifest.json",
+        "adapter/training.json",
     ]
 
 
@@ -259,6 +260,15 @@ def test_other_settings_or_data_do_not_resume(toy_folder, tmp_path):
     with pytest.raises(TrainingError, match="other settings"):
         train(toy_folder, tmp_path, learning_rate=5e-3, resume=True)
     train(toy_folder, tmp_path, resume=True)
+
+
+def test_a_complete_run_is_not_made_again(toy_folder, tmp_path):
+    first, again, other = (SilentReporter() for _ in range(3))
+    result = train(toy_folder, tmp_path, reporter=first)
+    assert train(toy_folder, tmp_path, reporter=again, resume=True) == result
+    assert losses(again) == []
+    train(toy_folder, tmp_path, reporter=other, resume=True, seed=1)
+    assert len(losses(other)) == result.steps
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(toy_folder, tmp_path):

@@ -14,8 +14,9 @@ from torch.autograd.function import once_differentiable
 
 from forethought.training.data import IGNORE
 
-CHUNK = 256
-"""Positions scored at once: 256 x 49,152 logits are 50 MB in fp32."""
+CHUNK = 128
+"""Positions scored at once: 128 x 49,152 logits are 25 MB in fp32."""
+_TINY = torch.finfo(torch.float32).tiny
 
 
 def completion_loss(
@@ -51,25 +52,44 @@ class _HeadLoss(torch.autograd.Function):
             total = torch.zeros((), device=hidden.device)
             d_hidden = torch.empty_like(hidden) if train else None
             d_head = torch.zeros_like(head, dtype=torch.float32) if train_head else None
+            scratch = _Scratch(min(CHUNK, hidden.shape[0]), weight)
             for start in range(0, hidden.shape[0], CHUNK):
                 rows = slice(start, start + CHUNK)
+                probabilities, logits = scratch.softmax(hidden[rows], weight)
                 target = labels[rows, None]
-                logits = (hidden[rows] @ weight.T).float()
-                log_sum = logits.logsumexp(-1, keepdim=True)
-                total += (log_sum - logits.gather(1, target)).sum()
+                total -= probabilities.gather(1, target).clamp_(min=_TINY).log_().sum()
                 if d_hidden is None:
                     continue
-                d_logits = logits.sub_(log_sum).exp_()
-                d_logits.scatter_add_(1, target, torch.full_like(log_sum, -1.0))
-                d_logits = d_logits.mul_(1 / denominator).to(hidden.dtype)
+                probabilities.scatter_add_(1, target, torch.full_like(target, -1.0, dtype=torch.float32))
+                d_logits = logits.copy_(probabilities)
                 d_hidden[rows] = d_logits @ weight
                 if d_head is not None:
                     d_head += d_logits.T @ hidden[rows]
-        ctx.save_for_backward(d_hidden, d_head.to(head.dtype) if d_head is not None else None)
+        ctx.save_for_backward(d_hidden, d_head)
+        ctx.denominator = denominator
         return total / denominator
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         d_hidden, d_head = ctx.saved_tensors
-        return d_hidden * grads[0], None if d_head is None else d_head * grads[0], None, None, None
+        scale = grads[0] / ctx.denominator
+        return d_hidden * scale, None if d_head is None else d_head * scale, None, None, None
+
+
+class _Scratch:
+    """Memory for one chunk of logits, used again for each: fresh pages would cost more than the arithmetic on them."""
+
+    def __init__(self, rows: int, weight: torch.Tensor) -> None:
+        vocabulary = weight.shape[0]
+        self._logits = weight.new_empty(rows, vocabulary)
+        self._wide = weight.new_empty(rows, vocabulary, dtype=torch.float32)
+        self._probabilities = torch.empty_like(self._wide)
+
+    def softmax(self, hidden: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Probabilities in fp32, and the memory of the logits, free for their gradient."""
+        rows = hidden.shape[0]
+        logits, wide, probabilities = self._logits[:rows], self._wide[:rows], self._probabilities[:rows]
+        torch.mm(hidden, weight.T, out=logits)
+        torch.softmax(wide.copy_(logits), -1, out=probabilities)
+        return probabilities, logits

@@ -24,12 +24,16 @@ from forethought.core.records import Json, Prompt
 from forethought.core.seams import Example, Reporter, SilentReporter, Style
 from forethought.errors import TrainingError
 from forethought.training import data
+from forethought.training.memory import kept_memory
 
 if TYPE_CHECKING:
     import torch
 
     from forethought.engine.loading import LoadedModel
     from forethought.training.trainer import CompletionTrainer, Sampler
+
+
+_RECORD = "training.json"
 
 
 class SFTConfig(BaseModel):
@@ -155,16 +159,22 @@ class SFT:
         rows = self._encode(loaded, train, style, prompt)
         held_out = self._encode(loaded, val, style, prompt) if val else []
         reporter.log(_describe(data.statistics(rows)))
+        fingerprint = self._fingerprint(rows, held_out, loaded.name)
+        if resume and (finished := self._finished(output, fingerprint)) is not None:
+            reporter.log("This run was already complete.")
+            return finished
         if sampler is None and val and self.config.samples:
             sampler = self._sampler(loaded, val, style, prompt)
-        with _clear_errors():
-            trainer = self._trainer(loaded, rows, held_out, output, reporter, sampler)
+        with _clear_errors(), kept_memory():
+            trainer = self._trainer(loaded, rows, held_out, output, reporter, sampler, fingerprint)
             progress = trainer.fit(resume)
-            path = self._save(trainer, loaded, output)
-        metrics = dict(progress.last)
-        if math.isfinite(progress.best_loss):
-            metrics |= {"val_loss": progress.best_loss, "best_step": float(progress.best_step)}
-        return SFTResult(path, metrics, int(trainer.state.global_step), progress.tokens, progress.seconds)
+            metrics = dict(progress.last)
+            if math.isfinite(progress.best_loss):
+                metrics |= {"val_loss": progress.best_loss, "best_step": float(progress.best_step)}
+            steps = int(trainer.state.global_step)
+            result = SFTResult(self._target(output), metrics, steps, progress.tokens, progress.seconds)
+            self._save(trainer, loaded, result, fingerprint)
+        return result
 
     # --- parts --------------------------------------------------------------------------------------------------------
 
@@ -183,6 +193,7 @@ class SFT:
         output: Path,
         reporter: Reporter,
         sampler: Sampler | None,
+        fingerprint: str,
     ) -> CompletionTrainer:
         from forethought.training.checkpoints import Checkpoints
         from forethought.training.fused import FusedLora
@@ -196,7 +207,7 @@ class SFT:
             patience=config.patience,
             checkpoint_every=config.checkpoint_every,
             max_batch_tokens=config.max_batch_tokens,
-            fingerprint=self._fingerprint(rows, held_out, loaded.name),
+            fingerprint=fingerprint,
             sampler=sampler,
         )
         return CompletionTrainer(
@@ -216,6 +227,8 @@ class SFT:
         """The model with trainable float32 weights: all of its own, or an adapter's over frozen ones in ``dtype``."""
         import torch
 
+        from forethought.engine.precision import cast_weights
+
         torch.manual_seed(self.config.seed)
         model = loaded.model
         if hasattr(model, "peft_config"):
@@ -226,7 +239,8 @@ class SFT:
         if loaded.device.type == "cpu" and self.config.max_length <= 4096:
             model.set_attn_implementation("eager")  # torch's fused attention has a slow backward on CPU
         if self.config.full:
-            return model.float().requires_grad_(True)
+            cast_weights(model, torch.float32)
+            return model.requires_grad_(True)
         from peft import LoraConfig, get_peft_model
 
         from forethought.engine.precision import cast_weights
@@ -309,18 +323,35 @@ class SFT:
 
         return greedy_sampler(loaded, val[: self.config.samples], style, prompt, self.config.sample_tokens)
 
-    def _save(self, trainer: CompletionTrainer, loaded: LoadedModel, output: Path) -> Path:
-        from forethought.training.checkpoints import write_folder
+    def _target(self, output: Path) -> Path:
+        return output / ("model" if self.config.full else "adapter")
+
+    def _save(self, trainer: CompletionTrainer, loaded: LoadedModel, result: SFTResult, fingerprint: str) -> None:
+        """The weights and, beside them, what made them; then the checkpoints go."""
+        from forethought.training.checkpoints import write_folder, write_json
 
         def fill(folder: Path) -> None:
             trainer.model.save_pretrained(folder, safe_serialization=True)
             (folder / "README.md").unlink(missing_ok=True)  # the library's own model card, full of blanks
             if self.config.full:
                 loaded.tokenizer.save_pretrained(folder)
+            numbers = {name: value for name, value in asdict(result).items() if name != "path"}
+            write_json(folder / _RECORD, {"fingerprint": fingerprint, "config": self.config.model_dump(), **numbers})
 
-        path = write_folder(output / ("model" if self.config.full else "adapter"), fill)
+        write_folder(result.path, fill)
         trainer.discard_checkpoints()
-        return path
+
+    def _finished(self, output: Path, fingerprint: str) -> SFTResult | None:
+        """The result of this very run, if it was complete when its process ended."""
+        from forethought.training.checkpoints import damage, read_json
+
+        path = self._target(output)
+        if not path.is_dir() or damage(path) is not None:
+            return None
+        record = read_json(path / _RECORD)
+        if record["fingerprint"] != fingerprint:
+            return None
+        return SFTResult(path, record["metrics"], record["steps"], record["tokens"], record["seconds"])
 
 
 def _describe(counts: data.TokenStatistics) -> str:
