@@ -62,7 +62,7 @@ class SFTConfig(BaseModel):
     """Optimizer steps to stop after, whatever ``epochs`` says; the schedule is stretched to it."""
     batch_size: int = Field(default=16, ge=1)
     """Sequences per optimizer step."""
-    max_batch_tokens: int = Field(default=8192, ge=1)
+    max_batch_tokens: int = Field(default=4096, ge=1)
     """Padded tokens held in memory at once: a larger batch is computed in parts, with the same result."""
     max_length: int = Field(default=2048, ge=8)
     """Longest sequence in tokens, prompt included. Longer examples are refused, never cut."""
@@ -236,8 +236,6 @@ class SFT:
                 f"The model '{loaded.name}' already carries an adapter.",
                 hint="Train on its base, or merge the adapter first.",
             )
-        if loaded.device.type == "cpu" and self.config.max_length <= 4096:
-            model.set_attn_implementation("eager")  # torch's fused attention has a slow backward on CPU
         if self.config.full:
             cast_weights(model, torch.float32)
             return model.requires_grad_(True)

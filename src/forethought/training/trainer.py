@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read once, when huggingface_hub is first imported
 
@@ -319,13 +319,16 @@ class _Steps(TrainerCallback):  # type: ignore[misc]  # transformers' types are 
 
     def __init__(self, trainer: CompletionTrainer) -> None:
         self._trainer = trainer
+        self._rate = 0.0
 
     def on_epoch_begin(self, *_: Any, **__: Any) -> None:
         self._trainer.begin_epoch()
 
-    def on_step_end(self, _: Any, __: Any, control: Any, **kwargs: Any) -> None:
-        rate = cast(float, kwargs["optimizer"].param_groups[0]["lr"])
-        self._trainer.after_step(control, rate)
+    def on_pre_optimizer_step(self, *_: Any, **kwargs: Any) -> None:
+        self._rate = float(kwargs["optimizer"].param_groups[0]["lr"])
+
+    def on_step_end(self, _: Any, __: Any, control: Any, **___: Any) -> None:
+        self._trainer.after_step(control, self._rate)
 
 
 def _pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
