@@ -212,3 +212,13 @@ def test_the_context_is_an_end(toy_folder):
     assert got.finish_reason == "length"
     with pytest.raises(EngineError, match="32 tokens"):
         generate_ids(model, [[9] * 32], Sampling())
+
+
+def test_room_for_one_long_sequence_is_given_back(toy):
+    decoder = make_decoder(toy.model)
+    prompts = [[9] * 700, *ragged_prompts(6, vocabulary=350, seed=9)]
+    asked = [Sampling(max_tokens=3), *[Sampling(max_tokens=40)] * 6]
+    generations = run(decoder, prompts, asked, max_rows=7)
+    assert decoder.cache.columns < 200
+    for prompt, sampling, got in zip(prompts, asked, generations, strict=True):
+        assert tuple(got.tokens) == reference(toy.model, prompt, sampling.max_tokens)

@@ -104,7 +104,8 @@ class Batch:
         lengths = [len(sequence.prompt) + len(sequence.tokens) - 1 for sequence in active]
         self._decoder.cache.reserve(len(active), max(lengths) + 1)
         ids = torch.tensor([[sequence.tokens[-1]] for sequence in active], device=self._decoder.device)
-        logits_NV = self._decoder.forward(ids, None, Span.decode(lengths, self._decoder.device))
+        span = Span.decode(lengths, self._decoder.cache.columns, self._decoder.device)
+        logits_NV = self._decoder.forward(ids, None, span)
         return self._take(logits_NV, list(active))
 
     def _admit(self) -> list[Generation]:
@@ -115,7 +116,7 @@ class Batch:
         for sequence in group:
             copies.setdefault(sequence.prompt, []).append(sequence)
         prompts = list(copies)
-        self._decoder.cache.reserve(first + len(group), max(map(len, prompts)) + 1)
+        self._decoder.cache.reserve(first + len(group), self._longest(prompts) + 1)
         logits_UV = self._prefill(prompts, first)
         next_row = first + len(prompts)
         for unique, prompt in enumerate(prompts):
@@ -129,6 +130,10 @@ class Batch:
         source += [unique for unique, prompt in enumerate(prompts) for _ in copies[prompt][1:]]
         self._active.extend(ordered)
         return self._take(logits_UV[source], ordered)
+
+    def _longest(self, prompts: Sequence[tuple[int, ...]]) -> int:
+        """Columns that these prompts or any active sequence need."""
+        return max([len(s.prompt) + len(s.tokens) for s in self._active] + [len(prompt) for prompt in prompts])
 
     def _next_group(self) -> list[Generation]:
         """The longest run of waiting sequences that fits the free rows, the token budget and the padding."""
@@ -180,7 +185,6 @@ class Batch:
         device = self._decoder.device
         ids = torch.tensor([[*prompt, *([0] * (width - len(prompt)))] for prompt in prompts], device=device)
         last = torch.tensor([len(prompt) - 1 for prompt in prompts], device=device)
-        self._decoder.cache.reserve(first + len(prompts), start + width)
         return self._decoder.forward(ids, last, Span.prefill(first, len(prompts), width, start))
 
     def _take(self, logits_NV: torch.Tensor, sequences: list[Generation]) -> list[Generation]:

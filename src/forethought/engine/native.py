@@ -25,7 +25,7 @@ class NativeDecoder:
         self.device, self._dtype = parameter.device, parameter.dtype
         self.vocab_size = int(config.vocab_size)
         self.context = int(getattr(config, "max_position_embeddings", 0) or 1 << 20)
-        self.cache = SlotCache(self._dtype, self.device, key_axis=2)
+        self.cache = SlotCache(self._dtype, self.device)
 
     def forward(self, ids_NT: torch.Tensor, last_N: torch.Tensor | None, span: Span) -> torch.Tensor:
         """See ``Decoder.forward``. Dropout is off during the pass."""
