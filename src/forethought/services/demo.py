@@ -42,7 +42,7 @@ class Plan:
 
 
 PLANS = {
-    "syllogism": Plan(train=900, heldout=200, max_tokens=192),
+    "syllogism": Plan(train=700, heldout=200, max_tokens=192),
     "loan": Plan(train=1500, heldout=200, max_tokens=256),
     "arithmetic": Plan(train=1500, heldout=200, max_tokens=192),
 }
