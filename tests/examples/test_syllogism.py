@@ -296,6 +296,7 @@ def test_proofs_pass_and_findings_cover_their_sentences() -> None:
         (BROKEN, "All bloops are razzies. All razzies are nothing more."),
         (LONG, "All b are c. All d are e. All a are b. All c are d. So all a are e."),
         (LONG, "All a are b. So all a are e."),
+        (LONG, "All a are b are c. All c are d. So all a are e."),
     ],
 )
 def test_what_is_no_proof(text: str, reasoning: str) -> None:

@@ -18,7 +18,7 @@ from forethought.examples.syllogism.words import plural
 
 MAX_CHARS = 20_000
 
-_WORD = r"[^\W\d_][\w'-]*"
+_WORD = r"(?!(?:are|is)\b)[^\W\d_][\w'-]*"
 NOUN = rf"{_WORD}(?: {_WORD}){{0,2}}"
 FACT = re.compile(rf"(?:all|every|each|any) (?P<subject>{NOUN}) (?P<verb>are|is) (?:also )?(?P<objects>.+)")
 _QUESTION = re.compile(r"(?:are|is|must) (?:then )?(?:all|every|each|any) (?P<rest>.+)")
