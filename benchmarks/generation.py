@@ -75,7 +75,6 @@ def main() -> None:
 def _transformers(loaded: Any, prompts: list[list[int]], lengths: list[int], batch: int) -> int:
     """Useful tokens written by static left-padded batches."""
     model, pad = loaded.model, loaded.tokenizer.pad_token_id
-    endless = transformers.GenerationConfig(do_sample=False, pad_token_id=pad)
     model.generation_config.eos_token_id = None
     written = 0
     for start in range(0, len(prompts), batch):
@@ -92,7 +91,7 @@ def _transformers(loaded: Any, prompts: list[list[int]], lengths: list[int], bat
 
         with torch.inference_mode():
             model.generate(
-                input_ids=ids, attention_mask=mask, generation_config=endless, max_new_tokens=max(wanted),
+                input_ids=ids, attention_mask=mask, generation_config=transformers.GenerationConfig(do_sample=False, pad_token_id=pad, max_new_tokens=max(wanted)),
                 stopping_criteria=transformers.StoppingCriteriaList([reached]),
             )  # fmt: skip
         written += sum(wanted)
