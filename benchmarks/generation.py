@@ -89,11 +89,10 @@ def _transformers(loaded: Any, prompts: list[list[int]], lengths: list[int], bat
         ) -> torch.Tensor:
             return ids.shape[1] - width >= limits
 
+        forced = transformers.GenerationConfig(do_sample=False, pad_token_id=pad, max_new_tokens=max(wanted))
+        criteria = transformers.StoppingCriteriaList([reached])
         with torch.inference_mode():
-            model.generate(
-                input_ids=ids, attention_mask=mask, generation_config=transformers.GenerationConfig(do_sample=False, pad_token_id=pad, max_new_tokens=max(wanted)),
-                stopping_criteria=transformers.StoppingCriteriaList([reached]),
-            )  # fmt: skip
+            model.generate(input_ids=ids, attention_mask=mask, generation_config=forced, stopping_criteria=criteria)
         written += sum(wanted)
     return written
 
