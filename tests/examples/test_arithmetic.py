@@ -90,8 +90,8 @@ def test_all_kinds_of_story_and_many_answers_occur() -> None:
     kinds = Counter(one.topic[1] for one in made)
     assert set(kinds) == {"person", "shop", "bus", "compare"}
     assert min(kinds.values()) > 100
-    assert max(Counter(one.reference for one in made).values()) < 60
-    assert all(1 <= int(one.reference) <= 99 for one in made)
+    assert max(Counter(one.reference for one in made).values()) < 80
+    assert all(1 <= int(one.reference) <= 50 for one in made)
     assert {one.level for one in made} == {2, 3, 4}
 
 
@@ -136,4 +136,4 @@ def test_unknown_levels_and_stocks_are_refused() -> None:
 
 
 def test_place_values() -> None:
-    assert [list(place_values(number)) for number in (0, 7, 10, 37, 105)] == [[0], [7], [10], [30, 7], [100, 5]]
+    assert [place_values(number) for number in (0, 7, 10, 37, 105)] == [[0], [7], [10], [30, 7], [100, 5]]

@@ -96,6 +96,8 @@ def test_grounded_numbers_come_from_the_problem() -> None:
     text = "Nora has 12 pens and buys 3 boxes with 6 pens each. She gives five to Tom."
     assert verdict("3 * 6 = 18. 12 + 18 = 30. 30 - 5 = 25", text=text, grounded=True).passed is True
     assert verdict("3 * 6 = 18. 12 + 10 = 22. 22 + 8 = 30. 30 - 5 = 25", text=text, grounded=True).passed is True
+    assert verdict("3 * 6 = 18. 12 + 18 = 22 + 8 = 30. 30 - 5 = 25", text=text, grounded=True).passed is True
+    assert verdict("12 + 6 = 11 + 7 - 9 + 9. 20 + 5 = 25", text=text, grounded=True).passed is False
     guess = verdict("24 + 1 = 25", text=text, grounded=True)
     assert guess.passed is False
     assert guess.reason == "24 is neither given nor worked out before"

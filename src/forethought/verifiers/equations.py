@@ -46,10 +46,12 @@ _WORDS |= {"third": 3, "quarter": 4, "dozen": 12, "hundred": 100}
 class EquationsVerifier:
     """Every equation holds, and they lead to the answer.
 
-      - ``leads_to_answer``: the last equation's result is the number the answer states;
-    XX
+    - ``leads_to_answer``: the last equation's result is the number the answer states;
+    - ``grounded``: numbers on the worked-out side come from the problem's text or from an earlier result, so that
+      ``71 + 1 = 72`` does not prove a guess. Numbers may be taken by place (18 as 10 and 8), and working on
+      (``19 + 18 = 29 + 8``) may bring in one new number, which the others determine.
 
-      Reasoning without an equation has shown nothing and does not pass.
+    Reasoning without an equation has shown nothing and does not pass.
     """
 
     name = "equations"
@@ -113,6 +115,11 @@ class Equation:
     end: int
 
     @property
+    def sides(self) -> tuple[Side, Side]:
+        """Left, right."""
+        return self.left, self.right
+
+    @property
     def holds(self) -> bool | None:
         """None when a side is too large to evaluate."""
         if self.left.value is None or self.right.value is None:
@@ -152,15 +159,22 @@ def _finding(equation: Equation, known: set[Exact] | None) -> Finding:
     elif not ok:
         message = f"{equation.left.text} is {_shown(equation.left.value)}, not {equation.right.text}"
     elif known is not None:
-        worked = [side for side in (equation.left, equation.right) if side.worked]
-        given = known | {part for number in known for part in _places(number)}
-        strange = [number for side in worked for number in side.literals if number not in given]
-        if strange:
-            ok, message = False, f"{_shown(strange[0])} is neither given nor worked out before"
+        strange = _ungrounded(equation, known)
+        if strange is None:
+            known.update((equation.left.value, *equation.right.literals))
         else:
-            known.add(equation.right.value)
-            known.add(equation.left.value)
+            ok, message = False, f"{_shown(strange)} is neither given nor worked out before"
     return Finding(start=equation.start, end=equation.end, ok=ok, message=message)
+
+
+def _ungrounded(equation: Equation, known: set[Exact]) -> Exact | None:
+    """The first number of a true equation that comes from nowhere."""
+    given = known | {part for number in known for part in _places(number)}
+    left, right = ([number for number in side.literals if number not in given] for side in equation.sides)
+    if not equation.left.worked:
+        return right[0] if right else None
+    new = left or (right[1:] if equation.right.worked else [])
+    return new[0] if new else None
 
 
 def _places(number: Exact) -> Iterator[Exact]:

@@ -1,6 +1,6 @@
 """Seeded word problems. A level is the number of arithmetic operations the story takes.
 
-Numbers stay below 100 and factors below 10, so that what is hard is the reading and the order of the steps.
+Numbers stay at 50 and below and factors below 10, so that what is hard is the reading and the order of the steps.
 """
 
 from __future__ import annotations
@@ -25,11 +25,13 @@ from forethought.examples.arithmetic.words import Stock, stock
 
 DEFAULT_LEVELS = (2, 3, 4)
 ALL_LEVELS = tuple(range(1, 9))
-_MOST = 99
+_MOST = 50
+_PATIENCE = 1_000
+"""Draws without a new story after which stories may come again: easy levels run out of new ones."""
 
 
 class ArithmeticGenerator:
-    """Endless stories of all kinds. No story is told twice in one stream, other names or things being no difference."""
+    """Endless stories of all kinds. No story is told twice while there are new ones; other names do not make it new."""
 
     name = "arithmetic"
 
@@ -47,13 +49,18 @@ class ArithmeticGenerator:
         rng = random.Random(f"arithmetic {seed} {vocabulary}")
         words = stock(vocabulary)
         told: set[str] = set()
+        missed = 0
         while True:
             operations = rng.choice(self.levels) if level is None else level
             kind = rng.choice((*RUNNING, "compare"))
             story = _Story(rng, words)
             made = story.comparing(operations) if kind == "compare" else story.running(RUNNING[kind], operations)
             if made is None or story.group in told:
+                missed += 1
+                if missed > _PATIENCE:
+                    told.clear()
                 continue
+            missed = 0
             told.add(story.group)
             text, result = made
             yield ProblemDraft(
@@ -78,7 +85,7 @@ class _Story:
     def running(self, kind: Running, operations: int) -> tuple[str, int] | None:
         """Events that fit until the operations are used up; None when the draw leads nowhere."""
         hero = self.names[0]
-        total = self.rng.randint(3, 40)
+        total = self.rng.randint(4, 25)
         self._say(kind.opening, name=hero, a=total)
         last: Event | None = None
         left = operations
@@ -99,14 +106,14 @@ class _Story:
         """A chain of people; asking for all together takes one operation for each person after the first."""
         together = operations >= 2 and operations % 2 == 0 and self.rng.random() < 0.5
         people = self.names[: 1 + (operations // 2 if together else operations)]
-        owned = [self.rng.randint(2, 20)]
+        owned = [self.rng.randint(2, 15)]
         self._say(COMPARING_OPENING, name=people[0], a=owned[0])
         for other, name in pairwise(people):
             comparison = self.rng.choice(COMPARISONS)
             times = comparison.relation == "times"
             if times and owned[-1] > 9:
                 return None
-            a = self.rng.randint(2, 5) if times else self.rng.randint(2, 19)
+            a = self.rng.randint(2, 4) if times else self.rng.randint(2, 9)
             change = {"more": a, "fewer": -a, "times": (a - 1) * owned[-1]}[comparison.relation]
             if not 1 <= owned[-1] + change <= _MOST:
                 return None
@@ -121,9 +128,9 @@ class _Story:
         if event.effect == "double":
             return 0, 0, total
         if event.operations == 2:
-            a, b = self.rng.randint(2, 5), self.rng.randint(2, 9)
+            a, b = self.rng.randint(2, 5), self.rng.randint(2, 6)
             return a, b, a * b if event.effect == "add-packs" else -a * b
-        a = self.rng.randint(2, 29)
+        a = self.rng.randint(2, 9)
         return a, 0, a if event.effect == "add" else -a
 
     def _someone(self) -> str:

@@ -1,13 +1,13 @@
 """Reads a word problem sentence by sentence and works it out in steps a small model can copy.
 
-Every step names what happens and restates the running number. Sums go place by place (``19 + 18`` is ``19 + 10 = 29``,
-``29 + 8 = 37``): two-digit sums in one step are what small models get wrong.
+Every step names what happens and restates the running number. Sums of two-digit numbers take the tens first and carry
+the ones along (``19 + 18 = 29 + 8 = 37``): whole two-digit sums are what small models get wrong, and ones written in a
+later sentence are what they forget.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from forethought.core.records import Attempt, Json, Task
@@ -50,25 +50,30 @@ class _Sheet:
     lines: list[str] = field(default_factory=list)
 
     def add(self, amount: int) -> None:
-        for part in place_values(amount):
-            self._write("+", part, self.result + part)
+        self._work("+", amount)
 
     def subtract(self, amount: int) -> None:
         if amount > self.result:
             raise UnsolvableError(f"{amount} cannot be taken from {self.result}.")
-        for part in place_values(amount):
-            self._write("-", part, self.result - part)
+        self._work("-", amount)
 
-    def _write(self, sign: str, part: int, result: int) -> None:
-        self.lines.append(f"{self.result} {sign} {part} = {result}.")
-        self.result = result
+    def _work(self, sign: str, amount: int) -> None:
+        sides = [f"{self.result} {sign} {amount}"]
+        *higher, lowest = place_values(amount)
+        rest = amount
+        for part in higher:
+            self.result += part if sign == "+" else -part
+            rest -= part
+            sides.append(f"{self.result} {sign} {rest}")
+        self.result += lowest if sign == "+" else -lowest
+        self.lines.append(" = ".join([*sides, f"{self.result}."]))
 
 
-def place_values(number: int) -> Iterator[int]:
+def place_values(number: int) -> list[int]:
     """137 is 100, 30, 7. Zero is itself."""
     digits = str(number)
     parts = [int(digit) * 10 ** (len(digits) - place - 1) for place, digit in enumerate(digits)]
-    yield from ([part for part in parts if part] or [0])
+    return [part for part in parts if part] or [0]
 
 
 def _follow(told: list[str], asked: str) -> _Sheet:

@@ -55,7 +55,7 @@ RUNNING: dict[str, Running] = {
         "{name} has {a} {item}.",
         (
             Event("{name} finds {a} more {item}.", "finds {a}", "add"),
-            Event("{other} gives {name} {a} {item}.", "gets {a}", "add"),
+            Event("{name} gets {a} {item} from {other}.", "gets {a}", "add"),
             Event("{name} gives {a} {item} to {other}.", "gives {a}", "subtract"),
             Event("{name} loses {a} {item}.", "loses {a}", "subtract"),
             Event("{name} buys {a} boxes with {b} {item} each.", "buys {a} boxes with {b}", "add-packs"),
@@ -68,8 +68,8 @@ RUNNING: dict[str, Running] = {
         "A shop has {a} {item}.",
         (
             Event("A van brings {a} crates with {b} {item} each.", "brings {a} crates with {b}", "add-packs"),
-            Event("{name} brings back {a} {item}.", "brings {a}", "add"),
-            Event("{name} buys {a} {item} there.", "buys {a}", "subtract"),
+            Event("{name} returns {a} {item}.", "returns {a}", "add"),
+            Event("The shop sells {a} {item}.", "sells {a}", "subtract"),
             Event("The shop sells {a} trays with {b} {item} each.", "sells {a} trays with {b}", "subtract-packs"),
             Event("The shop throws away {a} {item}.", "throws {a}", "subtract"),
         ),
