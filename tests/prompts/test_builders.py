@@ -7,6 +7,7 @@ from forethought.core.records import Attempt, Prompt, Shot, Task
 from forethought.errors import UsageError
 
 TASK = Task(name="colours", instructions="Name the colour.", thinking_instructions="Look twice.")
+STYLE = registry.build("style", "reasoning")
 SHOT = Shot(input="grass", attempt=Attempt(reasoning="Grass is a plant.", answer="green"))
 
 
@@ -25,7 +26,7 @@ def test_plain_explains_tags_where_thinking_shares_the_turn() -> None:
 
 
 def test_few_shot_shows_the_chain_of_thought_as_the_style_writes_it() -> None:
-    prompt = registry.lookup("prompt", "few-shot")(TASK, [SHOT])
+    prompt = registry.lookup("prompt", "few-shot")(TASK, STYLE, [SHOT])
     style = registry.build("style", "reasoning")
     messages = style.messages(prompt, "sky")
     assert [message.role for message in messages] == ["system", "user", "assistant", "user"]
@@ -34,11 +35,11 @@ def test_few_shot_shows_the_chain_of_thought_as_the_style_writes_it() -> None:
 
 def test_few_shot_without_examples_is_refused() -> None:
     with pytest.raises(UsageError, match="at least one example"):
-        registry.lookup("prompt", "few-shot")(TASK, [])
+        registry.lookup("prompt", "few-shot")(TASK, STYLE, [])
 
 
 def test_short_is_one_line_and_a_saved_prompt_survives_storage() -> None:
-    prompt = registry.lookup("prompt", "short")(TASK)
+    prompt = registry.lookup("prompt", "short")(TASK, STYLE)
     assert prompt == Prompt(instructions="colours")
-    few = registry.lookup("prompt", "few-shot")(TASK, [SHOT])
+    few = registry.lookup("prompt", "few-shot")(TASK, STYLE, [SHOT])
     assert Prompt.model_validate_json(few.model_dump_json()) == few

@@ -50,6 +50,8 @@ def run(
     )
     ended = follow_to_the_end(bench, submitted, detach=detach)
     if detach:
+        if as_json:
+            emit_json(ended.model_dump(mode="json"))
         return
     report = evaluations.read_report(bench, ended.id)
     if out is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -66,11 +67,30 @@ def list_runs(
 
 
 @app.command()
-def show(run: RunId, as_json: JsonFlag = False) -> None:
+def show(
+    run: RunId,
+    curves: Annotated[bool, typer.Option("--curves", help="The points it measured: loss, held-out loss, …")] = False,
+    samples: Annotated[bool, typer.Option("--samples", help="What the model wrote while it was trained.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
     """One run: what it was asked, how far it is, what it made."""
     from forethought.services import runs
 
-    emit_one(runs.show(state.bench(), run), as_json=as_json)
+    bench = state.bench()
+    if curves:
+        points = [{"step": step, **values} for step, values in runs.curves(bench, run)]
+        names = list(dict.fromkeys(name for point in points for name in point))
+        emit_list(points, [(name, itemgetter_or_none(name)) for name in names], as_json=as_json)
+    elif samples:
+        for sample in runs.samples(bench, run):
+            emit_one(sample, as_json=as_json)
+    else:
+        emit_one(runs.show(bench, run), as_json=as_json)
+
+
+def itemgetter_or_none(name: str) -> Callable[[dict[str, float]], float | None]:
+    """Reads a key that not every point has."""
+    return lambda point: point.get(name)
 
 
 @app.command()
@@ -82,6 +102,8 @@ def watch(run: RunId) -> None:
     with bar(f"run {run[-6:]}") as reporter:
         ended = runs.follow(bench, run, reporter)
     console().print(f"{ended.status} {printable(ended.error)}" if ended.error else ended.status)
+    if ended.status != "done":
+        raise typer.Exit(1)
 
 
 @app.command()

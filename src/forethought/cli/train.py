@@ -34,6 +34,10 @@ def sft(
     rank: Annotated[int | None, typer.Option(min=1, help="LoRA rank.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1)] = None,
     max_steps: Annotated[int | None, typer.Option(min=1)] = None,
+    eval_every: Annotated[int | None, typer.Option(min=0, help="Steps between held-out losses and samples.")] = None,
+    patience: Annotated[
+        int | None, typer.Option(min=0, help="Stop after so many held-out losses without a better one; 0 never.")
+    ] = None,
     full: Annotated[bool, typer.Option("--full", help="Tune every weight instead of a LoRA adapter.")] = False,
     seed: Annotated[int, typer.Option()] = 0,
     detach: Annotated[bool, typer.Option("--detach", help="Return at once; the run goes on by itself.")] = False,
@@ -52,6 +56,8 @@ def sft(
         "rank": rank,
         "batch_size": batch_size,
         "max_steps": max_steps,
+        "eval_every": eval_every,
+        "patience": patience,
         "full": full or None,
         "seed": seed,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -72,6 +73,9 @@ def _ask(verifier: Verifier, task: Task, problem: Problem, attempt: Attempt) -> 
         return verifier.verify(task, problem, attempt)
     except VerifierError as error:
         return Verdict(reason=f"could not judge: {error}")
+    except Exception as error:  # a plug-in's own fault must not end the work of hours, nor count against the attempt
+        logging.getLogger(__name__).warning("verifier '%s' broke", verifier.name, exc_info=True)
+        return Verdict(reason=f"could not judge: {type(error).__name__}: {error}")
 
 
 def _all_passed(verifiers: Sequence[Verifier], verdicts: Mapping[str, Verdict], judges: Judges) -> bool | None:

@@ -7,6 +7,7 @@ names the old one. Only ``Run`` changes while it lives (its status, progress and
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -15,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints,
 from forethought.core.ids import new_id, utc_now
 
 Json = JsonValue
-Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+SLUG = r"[a-z0-9][a-z0-9._-]{0,63}"
+Slug = Annotated[str, StringConstraints(pattern=f"^{SLUG}$")]
 """A name that is safe in a URL, a filter and a message. Paths are made of ids, never of names."""
 
 Origin = Literal["human", "model", "solver", "import", "rollout", "traffic"]
@@ -246,7 +248,8 @@ class SplitSpec(Frozen):
     @field_validator("shares")
     @classmethod
     def _sum_to_one(cls, shares: dict[str, float]) -> dict[str, float]:
-        if not shares or any(share <= 0 for share in shares.values()) or abs(sum(shares.values()) - 1) > 1e-6:
+        positive = shares and all(math.isfinite(share) and share > 0 for share in shares.values())
+        if not positive or abs(sum(shares.values()) - 1) > 1e-6:
             raise ValueError(f"split shares must be positive and sum to 1, found {shares}")
         return shares
 
@@ -339,8 +342,10 @@ class Outcome(Frozen):
 
     @property
     def verified(self) -> bool | None:
-        """Right answer and every step checks; without reasoning it cannot be verified."""
+        """Right answer and every step checks. None where either could not be judged; no reasoning is no proof."""
         if self.correct is None:
+            return None
+        if self.correct and self.attempt.reasoning and self.steps_valid is None:
             return None
         return bool(self.correct and self.steps_valid)
 

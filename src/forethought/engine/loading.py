@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,7 @@ def load(
     place = torch.device(device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
     chosen = resolve_dtype(dtype, place)
     folder = resolve_base(base, cache)
-    shapes = inspect_model_folder(folder)
+    inspect_model_folder(folder)
     try:
         model = _load_weights(transformers, folder, chosen)
         tokenizer = transformers.AutoTokenizer.from_pretrained(
@@ -63,11 +64,23 @@ def load(
         raise
     except Exception as error:  # the libraries raise anything from KeyError to a Rust panic on broken files
         raise ModelFileError(f"{base} cannot be loaded: {_first_line(error)}.") from error
-    name = base if adapter is None else f"{base}+{adapter.name}"
-    if adapter is not None:
-        model = _attach(model, adapter, base, shapes)
     model = model.to(place).eval()
-    return LoadedModel(model=model, tokenizer=tokenizer, name=name, dtype=chosen, device=place)
+    loaded = LoadedModel(model=model, tokenizer=tokenizer, name=base, dtype=chosen, device=place)
+    return loaded if adapter is None else attach(loaded, adapter)
+
+
+def attach(loaded: LoadedModel, adapter: Path) -> LoadedModel:
+    """The model with a PEFT adapter on it. ModelFileError when the adapter is unsafe or was made for another base."""
+    peft = require("peft")
+    config, shapes = inspect_adapter_folder(adapter)
+    base_shapes = {name: tuple(weight.shape) for name, weight in loaded.model.named_parameters()}
+    _refuse_other_base(config, shapes, loaded.name, base_shapes)
+    try:
+        model = peft.PeftModel.from_pretrained(loaded.model, adapter, is_trainable=False, local_files_only=True)
+    except Exception as error:  # PEFT raises many kinds for files that do not fit
+        raise ModelFileError(f"The adapter {adapter.name} does not fit {loaded.name}: {_first_line(error)}.") from error
+    model = model.to(loaded.device).eval()
+    return dataclasses.replace(loaded, model=model, name=f"{loaded.name}+{adapter.name}")
 
 
 def resolve_base(base: str, cache: Path | None = None) -> Path:
@@ -107,16 +120,6 @@ def _load_weights(transformers: Any, folder: Path, dtype: torch.dtype) -> Any:
     if lacking:
         raise ModelFileError(f"{folder.name} lacks {len(lacking)} weights its config asks for, such as {lacking[0]}.")
     return model
-
-
-def _attach(model: Any, adapter: Path, base: str, base_shapes: TensorShapes) -> Any:
-    peft = require("peft")
-    config, shapes = inspect_adapter_folder(adapter)
-    _refuse_other_base(config, shapes, base, base_shapes)
-    try:
-        return peft.PeftModel.from_pretrained(model, adapter, is_trainable=False, local_files_only=True)
-    except Exception as error:  # PEFT raises many kinds for files that do not fit
-        raise ModelFileError(f"The adapter {adapter.name} does not fit {base}: {_first_line(error)}.") from error
 
 
 def _refuse_other_base(config: dict[str, Any], shapes: TensorShapes, base: str, base_shapes: TensorShapes) -> None:

@@ -15,7 +15,7 @@ from forethought.engine.generate import make_generations, stop_ids_of
 from forethought.engine.guides import TurnGuide, Vocabulary, check_request
 from forethought.engine.loading import LoadedModel
 from forethought.engine.templates import ChatTemplate
-from forethought.errors import EngineError
+from forethought.errors import EngineError, ModelFileError
 
 _Events = queue.SimpleQueue["tuple[int, str, Completion | None]"]
 
@@ -72,8 +72,9 @@ class LocalModel:
     ) -> list[Completion]:
         """All turns, in the order asked. ``on_done`` is called in the caller's thread as each one finishes.
 
-        A request that cannot be met (a prompt beyond the context, a schema that cannot be enforced) is a completion
-        with ``error`` set; the others are unaffected.
+        A request that cannot be met (a prompt beyond the context, a message with control tokens, a schema that cannot
+        be enforced) is a completion with ``error`` set and ``refused``; one on which the chat template breaks has
+        ``error`` set alone. The others are unaffected.
         """
         events: _Events = queue.SimpleQueue()
         turns, completions = self._prepare(requests, events, streams=False)
@@ -112,7 +113,7 @@ class LocalModel:
 
     def prompt_ids(self, request: ChatRequest) -> list[int]:
         """The tokens the model reads for a request, up to where its own turn begins."""
-        return list(self._tokenizer.encode(self._template.render(request.messages), add_special_tokens=False))
+        return self._template.prompt_ids(request.messages)
 
     def close(self) -> None:
         """Cancels what is running and ends the template process. Later requests are refused."""
@@ -131,17 +132,18 @@ class LocalModel:
         """Turns for the requests that can be met, error completions for the others."""
         prompts, guides, refused = [], {}, {}
         for index, request in enumerate(requests):
-            prompt = self.prompt_ids(request)
-            prompts.append(prompt)
+            prompt: list[int] = []
             try:
                 check_request(request)
+                prompt = self.prompt_ids(request)
                 if len(prompt) >= self._decoder.context:
                     raise EngineError(
                         f"The prompt has {len(prompt)} tokens; {self.name} reads {self._decoder.context - 1} at most."
                     )
                 guides[index] = TurnGuide(self._vocabulary, request)
-            except EngineError as error:
-                refused[index] = _failed(len(prompt), str(error))
+            except (EngineError, ModelFileError) as error:
+                refused[index] = _failed(len(prompt), str(error), refused=isinstance(error, EngineError))
+            prompts.append(prompt)
         generations = make_generations(prompts, [request.sampling for request in requests])
         turns = []
         for index, guide in guides.items():
@@ -229,5 +231,6 @@ def _completion(turn: _Turn) -> Completion:
     )
 
 
-def _failed(prompt_tokens: int, error: str) -> Completion:
-    return Completion(text="", finish_reason="error", usage=Usage(prompt_tokens=prompt_tokens), error=error)
+def _failed(prompt_tokens: int, error: str, *, refused: bool = False) -> Completion:
+    usage = Usage(prompt_tokens=prompt_tokens)
+    return Completion(text="", finish_reason="error", usage=usage, error=error, refused=refused)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forethought.engine.files import fsync_folder
-from forethought.engine.loading import LoadedModel, load
+from forethought.engine.loading import LoadedModel, attach, load
 from forethought.engine.precision import cast_weights, resolve_dtype
 from forethought.errors import ModelFileError
 
@@ -17,13 +18,20 @@ if TYPE_CHECKING:
     from forethought.engine.precision import DTypeName
 
 
-def load_merged(base: str, adapter: Path, *, dtype: DTypeName = "auto", cache: Path | None = None) -> LoadedModel:
-    """The base with the adapter folded in. The sum is formed in float32 and rounded once to ``dtype``."""
-    loaded = load(base, adapter=adapter, dtype="float32", cache=cache)
-    model = loaded.model.merge_and_unload(safe_merge=True)
+def load_merged(
+    base: str, adapters: Sequence[Path], *, dtype: DTypeName = "auto", cache: Path | None = None
+) -> LoadedModel:
+    """The base with the adapters folded in one after the other: each was trained on what the ones before it made.
+
+    The sum is formed in float32 and rounded once to ``dtype``.
+    """
+    loaded = load(base, dtype="float32", cache=cache)
+    for adapter in adapters:
+        adapted = attach(loaded, adapter)
+        loaded = dataclasses.replace(adapted, model=adapted.model.merge_and_unload(safe_merge=True))
     chosen = resolve_dtype(dtype, loaded.device)
-    cast_weights(model, chosen)
-    return dataclasses.replace(loaded, model=model.eval(), dtype=chosen)
+    cast_weights(loaded.model, chosen)
+    return dataclasses.replace(loaded, model=loaded.model.eval(), dtype=chosen)
 
 
 def save(loaded: LoadedModel, folder: Path) -> Path:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+from collections.abc import Callable
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NoReturn
 
-from jinja2 import nodes
+from jinja2 import Template, nodes
 from jinja2.exceptions import SecurityError, TemplateError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -45,13 +47,14 @@ def main() -> None:
     environment.filters["tojson"] = _tojson
     environment.globals["raise_exception"] = _raise
     environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
+    compiled = lru_cache(maxsize=4)(environment.from_string)
     for line in sys.stdin:
-        print(json.dumps(_answer(environment, json.loads(line))), flush=True)
+        print(json.dumps(_answer(compiled, json.loads(line))), flush=True)
 
 
-def _answer(environment: _Sandbox, asked: dict[str, Any]) -> dict[str, str]:
+def _answer(compiled: Callable[[str], Template], asked: dict[str, Any]) -> dict[str, str]:
     try:
-        template = environment.from_string(asked["template"])
+        template = compiled(asked["template"])
         return {"text": template.render(messages=asked["messages"], **asked["variables"])}
     except MemoryError:
         return {"error": "it needs more memory than a chat template may have"}

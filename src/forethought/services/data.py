@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from forethought.core.judging import Judgement, judge, refuse_unsound
 from forethought.core.records import Frozen, Json, Problem, Score, Task, Trace, dump
 from forethought.core.seams import ProblemDraft, Reporter, SilentReporter, Verifier
 from forethought.errors import DataError
-from forethought.services.tasks import Parts
+from forethought.services.tasks import Parts, must_fit
 from forethought.services.workbench import Workbench
 
 CHUNK = 256
@@ -70,9 +70,12 @@ def generate(
     unsolved = bench.store.problems_without_traces(task.id) if solve else set()
     drafts = parts.generator.generate(seed=seed, level=level, vocabulary=vocabulary)
     made = Generated()
-    for chunk in _chunks(_distinct(drafts, task), count):
+    source = f"generator:{task.generator.name if task.generator else ''}:{vocabulary}"
+    for chunk in _chunks(_distinct(drafts, task, _closed_groups(known.values(), source, vocabulary)), count):
         reporter.check()
-        new = [_problem(draft, task, tags) for draft in chunk if input_key(draft.input) not in known]
+        for draft in chunk:
+            must_fit(task, draft.input)
+        new = [_problem(draft, task, source, tags) for draft in chunk if input_key(draft.input) not in known]
         refuse_unsound(parts.verifiers, task, new)
         bench.store.add_problems(new)
         old = [known[key] for draft in chunk if (key := input_key(draft.input)) in known]
@@ -144,10 +147,10 @@ def trace_pages(bench: Workbench, task: Task, spec: FilterSpec, size: int = 1000
 
 def input_key(value: Json) -> str:
     """A hash that is equal for equal inputs, whatever the order of their keys."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def _problem(draft: ProblemDraft, task: Task, tags: tuple[str, ...]) -> Problem:
+def _problem(draft: ProblemDraft, task: Task, source: str, tags: tuple[str, ...]) -> Problem:
     return Problem(
         task_id=task.id,
         input=draft.input,
@@ -155,7 +158,7 @@ def _problem(draft: ProblemDraft, task: Task, tags: tuple[str, ...]) -> Problem:
         topic=draft.topic,
         level=draft.level,
         group=draft.group,
-        source=f"generator:{task.generator.name if task.generator else ''}",
+        source=source,
         tags=tuple(dict.fromkeys((*draft.tags, *tags))),
     )
 
@@ -202,13 +205,25 @@ def _word(judgement: Judgement) -> str:
     return "verified" if all(flags) else "refused"
 
 
-def _distinct(drafts: Iterator[ProblemDraft], task: Task) -> Iterator[ProblemDraft]:
-    """The drafts without repetitions; DataError when the generator only repeats itself."""
+def _closed_groups(known: Iterable[Problem], source: str, vocabulary: str) -> set[str] | None:
+    """Groups that problems to be judged on must not come from: all from elsewhere. None: any group may repeat."""
+    if vocabulary == "train":
+        return None
+    return {problem.group for problem in known if problem.source != source}
+
+
+def _distinct(drafts: Iterator[ProblemDraft], task: Task, closed: set[str] | None) -> Iterator[ProblemDraft]:
+    """The drafts without repetitions; DataError when the generator only repeats itself.
+
+    Where groups are closed, one problem of each other group is taken: near-identical ones would count as evidence
+    several times.
+    """
     seen: set[str] = set()
+    taken = set(closed or ())
     repeated = 0
     for draft in drafts:
         key = input_key(draft.input)
-        if key in seen:
+        if key in seen or (closed is not None and draft.group and draft.group in taken):
             repeated += 1
             if repeated > TRIES_PER_PROBLEM:
                 raise DataError(
@@ -218,6 +233,7 @@ def _distinct(drafts: Iterator[ProblemDraft], task: Task) -> Iterator[ProblemDra
             continue
         repeated = 0
         seen.add(key)
+        taken.add(draft.group)
         yield draft
 
 

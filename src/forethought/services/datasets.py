@@ -7,7 +7,7 @@ import json
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import cast, get_args
+from typing import cast
 
 from pydantic import ValidationError
 
@@ -18,11 +18,12 @@ from forethought.core.seams import Example
 from forethought.core.splits import SplitItem
 from forethought.core.splits import split as draw_split
 from forethought.errors import DataError, UsageError, did_you_mean
-from forethought.services.data import filter_for, trace_pages
-from forethought.services.tasks import Parts, first_fault
+from forethought.services.data import filter_for, input_key, trace_pages
+from forethought.services.tasks import Parts, first_fault, must_be_name
 from forethought.services.workbench import Workbench
 
 CHUNK = 2000
+KINDS = ("sft", "problems")
 _STRATA = ("", "reference", "topic", "level")
 
 
@@ -54,9 +55,9 @@ def create(
         )
     problems = {problem.id: problem for problem, _ in items.values()}
     refuse_unsound(Parts(stored_task).verifiers, stored_task, problems.values())
-    parts = draw_split([_split_item(key, problem, spec) for key, (problem, _) in items.items()], spec)
+    parts = _draw(items, spec)
     dataset = Dataset(
-        name=_slug(name),
+        name=must_be_name(name),
         task_id=stored_task.id,
         task_revision=stored_task.revision,
         kind=chosen_kind,
@@ -155,19 +156,21 @@ def _ids(bench: Workbench, dataset: Dataset, part: str) -> Sequence[str]:
 
 
 def _kind(kind: str) -> DatasetKind:
-    if kind not in ("sft", "problems"):
-        raise UsageError(f"There is no dataset kind '{kind}'.", hint=did_you_mean(kind, get_args(DatasetKind)))
+    if kind not in KINDS:
+        raise UsageError(f"A dataset of kind '{kind}' cannot be frozen.", hint=did_you_mean(kind, KINDS))
     return cast(DatasetKind, kind)
 
 
-def _slug(name: str) -> str:
-    import re
+def _draw(items: Items, spec: SplitSpec) -> dict[str, list[str]]:
+    """The split, drawn from what the items say and not from their ids: the same content is dealt out alike anywhere."""
+    named = {f"{_content(problem, trace)}:{key}": key for key, (problem, trace) in items.items()}
+    drawn = draw_split([_split_item(name, items[key][0], spec) for name, key in named.items()], spec)
+    return {part: [named[name] for name in names] for part, names in drawn.items()}
 
-    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", name):
-        raise UsageError(
-            f"'{name[:80]}' is not a name.", hint="Use up to 64 small letters, digits, dots, dashes and underscores."
-        )
-    return name
+
+def _content(problem: Problem, trace: Trace | None) -> str:
+    said = [problem.input, problem.reference, trace and trace.reasoning, trace and trace.answer]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def _split_item(key: str, problem: Problem, spec: SplitSpec) -> SplitItem:
@@ -177,7 +180,7 @@ def _split_item(key: str, problem: Problem, spec: SplitSpec) -> SplitItem:
         "topic": "/".join(problem.topic),
         "level": problem.level,
     }
-    return SplitItem(id=key, group=problem.group or problem.id, stratum=str(strata[spec.stratify]))
+    return SplitItem(id=key, group=problem.group or input_key(problem.input), stratum=str(strata[spec.stratify]))
 
 
 def _content_hash(parts: Mapping[str, Sequence[str]], items: Items) -> str:
@@ -185,8 +188,7 @@ def _content_hash(parts: Mapping[str, Sequence[str]], items: Items) -> str:
     for part in sorted(parts):
         for key in parts[part]:
             problem, trace = items[key]
-            content = [part, problem.input, problem.reference, trace and trace.reasoning, trace and trace.answer]
-            digest.update(json.dumps(content, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+            digest.update(f"{part}:{_content(problem, trace)}".encode())
             digest.update(b"\n")
     return digest.hexdigest()
 

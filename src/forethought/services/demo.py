@@ -18,6 +18,7 @@ from forethought.errors import JobError, NotFoundError, UsageError, did_you_mean
 from forethought.evals.report import Command, ReportExtra
 from forethought.services import data, datasets, evaluations, models, runs, tasks, training
 from forethought.services.workbench import BASE, Workbench
+from forethought.settings import Settings
 
 LABELS = {
     "base": "the base model",
@@ -62,6 +63,8 @@ class Step:
     """The command line that does the same."""
     act: Callable[[Reporter], str]
     """Does it and returns what came of it, in words."""
+    needs_result: bool = False
+    """The command depends on what the evaluation found."""
 
 
 @dataclass
@@ -79,9 +82,10 @@ class Demo:
 
     @classmethod
     def plan_for(cls, bench: Workbench, task: str, out: Path, *, fast: bool = False, fresh: bool = False) -> Demo:
-        """UsageError for a task that has no plan."""
+        """UsageError for a task that has no plan, or an ``out`` that cannot be written to: now, not after training."""
         if task not in PLANS:
             raise UsageError(f"There is no demonstration of '{task}'.", hint=did_you_mean(task, PLANS))
+        evaluations.must_be_writable(out)
         prefix = f"{task}-fast" if fast else task
         if fresh:
             prefix = _unused(prefix, {dataset.name for dataset in bench.store.datasets()})
@@ -89,15 +93,23 @@ class Demo:
 
     def steps(self) -> Iterator[Step]:
         """In order; each may use what the ones before it made."""
-        yield Step("the task", _cli("task", "example", self.task), self._make_task)
-        yield Step("problems to learn from, solved and verified", self._generate("train"), self._make_train_data)
-        yield Step("problems of unseen words to be judged on", self._generate("heldout"), self._make_heldout_data)
+        yield Step("the task", self._cli("task", "example", self.task), self._make_task)
+        yield Step(
+            "problems to learn from, solved and verified",
+            self._generate("train"),
+            lambda r: self._make_problems("train", r),
+        )
+        yield Step(
+            "problems of unseen words to be judged on",
+            self._generate("heldout"),
+            lambda r: self._make_problems("heldout", r),
+        )
         yield Step("the training data, frozen", self._freeze("train"), lambda _: self._make_dataset("train"))
         yield Step("the held-out problems, frozen", self._freeze("heldout"), lambda _: self._make_dataset("heldout"))
         yield Step("a model trained on answers only", self._train("answer"), lambda r: self._make_model("answer", r))
         yield Step("a model trained on reasoning", self._train("reasoning"), lambda r: self._make_model("reasoning", r))
         yield Step("proof on the held-out problems", self._evaluate(), self._make_evaluation)
-        yield Step("the best model gets the task's name", self._promote(), self._make_alias)
+        yield Step("the best model gets the task's name", self._promote(), self._make_alias, needs_result=True)
 
     # --- what the steps do ----------------------------------------------------------------------------------------
 
@@ -105,29 +117,8 @@ class Demo:
         task = tasks.create_example(self.bench, self.task)
         return f"'{task.name}', revision {task.revision}, {len(task.verifiers)} verifiers"
 
-    def _make_train_data(self, reporter: Reporter) -> str:
-        return data.generate(
-            self.bench,
-            self.task,
-            count=self.plan.train,
-            seed=self._seed("train"),
-            level=self.plan.level,
-            tags=(f"{self.prefix}-train",),
-            reporter=reporter,
-        ).sentence()
-
-    def _make_heldout_data(self, reporter: Reporter) -> str:
-        return data.generate(
-            self.bench,
-            self.task,
-            count=self.plan.heldout,
-            seed=self._seed("heldout"),
-            level=self.plan.level,
-            vocabulary="heldout",
-            tags=(f"{self.prefix}-heldout",),
-            solve=False,
-            reporter=reporter,
-        ).sentence()
+    def _make_problems(self, part: str, reporter: Reporter) -> str:
+        return data.generate(self.bench, self.task, **self._generate_options(part), reporter=reporter).sentence()
 
     def _make_dataset(self, part: str) -> str:
         name = f"{self.prefix}-{part}"
@@ -189,21 +180,24 @@ class Demo:
 
     # --- the commands that do the same ----------------------------------------------------------------------------
 
+    def _generate_options(self, part: str) -> dict[str, Any]:
+        options: dict[str, Any] = {
+            "count": self.plan.train,
+            "seed": self._seed(part),
+            "tags": (f"{self.prefix}-{part}",),
+        }
+        if self.plan.level is not None:
+            options["level"] = self.plan.level
+        if part == "heldout":
+            options |= {"count": self.plan.heldout, "vocabulary": "heldout", "solve": False}
+        return options
+
     def _generate(self, part: str) -> str:
-        count = self.plan.train if part == "train" else self.plan.heldout
-        words = [
-            "data",
-            "generate",
-            "--task",
-            self.task,
-            "--count",
-            str(count),
-            "--seed",
-            "1" if part == "train" else "2",
-        ]
-        words += ["--level", str(self.plan.level)] if self.plan.level is not None else []
-        words += ["--vocabulary", "heldout", "--no-solve"] if part == "heldout" else []
-        return _cli(*words, "--tag", f"{self.prefix}-{part}")
+        options = self._generate_options(part)
+        named = [key for key in ("count", "seed", "level", "vocabulary") if key in options]
+        words = [word for key in named for word in (f"--{key}", str(options[key]))]
+        words += [] if options.get("solve", True) else ["--no-solve"]
+        return self._cli("data", "generate", "--task", self.task, *words, "--tag", *options["tags"])
 
     def _freeze_options(self, part: str) -> dict[str, Any]:
         where = f"tag:{self.prefix}-{part}"
@@ -214,7 +208,7 @@ class Demo:
     def _freeze(self, part: str) -> str:
         options = self._freeze_options(part)
         kind = ["--kind", options["kind"]] if "kind" in options else []
-        return _cli(
+        return self._cli(
             "dataset", "create", f"{self.prefix}-{part}", "--task", self.task,
             "--filter", options["where"], *kind, "--split", options["split"],
         )  # fmt: skip
@@ -222,7 +216,9 @@ class Demo:
     def _train(self, style: str) -> str:
         options = [word for key, value in self.plan.sft.items() for word in (f"--{key.replace('_', '-')}", str(value))]
         name = f"{self.prefix}-{style}"
-        return _cli("train", "sft", "--dataset", f"{self.prefix}-train", "--style", style, "--name", name, *options)
+        return self._cli(
+            "train", "sft", "--dataset", f"{self.prefix}-train", "--style", style, "--name", name, *options
+        )
 
     def _arms(self) -> list[str]:
         return [
@@ -234,22 +230,29 @@ class Demo:
 
     def _evaluate(self) -> str:
         arms = [word for arm in self._arms() for word in ("--arm", arm)]
-        return _cli(
+        return self._cli(
             "eval", "run", "--dataset", f"{self.prefix}-heldout", *arms, "--shots-from", f"{self.prefix}-train",
             "--max-tokens", str(self.plan.max_tokens), "--out", str(self.out),
         )  # fmt: skip
 
     def _promote(self) -> str:
-        return _cli("models", "promote", self.best or f"{self.prefix}-reasoning", self.task)
+        return self._cli("models", "promote", self.best or f"{self.prefix}-reasoning", self.task)
 
     # --- helpers --------------------------------------------------------------------------------------------------
 
     def _report_extra(self) -> ReportExtra:
+        steps = [step for step in self.steps() if not step.needs_result]
         return ReportExtra(
             labels=LABELS,
             headline=("reasoning", "answer"),
-            commands=tuple(Command(purpose=step.title, command=step.command) for step in self.steps()),
+            commands=tuple(Command(purpose=step.title, command=step.command) for step in steps),
         )
+
+    def _cli(self, *words: str) -> str:
+        """A command line that works on this very workspace from any folder."""
+        here = self.bench.workspace.root
+        elsewhere = [] if here == Settings.read().workspace.resolve() else ["--workspace", str(here)]
+        return join(["forethought", *elsewhere, *words])
 
     def _seed(self, part: str) -> int:
         """Of its own for every demonstration, so that none finds its problems under another one's tag."""
@@ -280,10 +283,6 @@ class Demo:
                 hint="The same command goes on from here; --fresh begins again.",
             )
         return ended
-
-
-def _cli(*words: str) -> str:
-    return join(["forethought", *words])
 
 
 def _unused(prefix: str, taken: set[str]) -> str:

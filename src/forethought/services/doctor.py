@@ -33,33 +33,29 @@ class Check(Frozen):
 def examine(workspace: Path | None = None, *, measure: bool = True) -> list[Check]:
     """Every check in order. ``measure`` also generates with the embedded model for some seconds."""
     settings = Settings.read(workspace)
-    checks: list[Callable[[], Check]] = [
-        _python,
-        _processor,
-        _memory,
-        lambda: _disk(settings),
-        lambda: _database(settings),
-        _torch,
-        _bf16,
-        _gpu,
-        _embedded_package,
+    checks: list[tuple[str, Callable[[], Check]]] = [
+        ("python", _python),
+        ("processor", _processor),
+        ("memory", _memory),
+        ("disk", lambda: _disk(settings)),
+        ("database", lambda: _database(settings)),
+        ("torch", _torch),
+        ("bf16", _bf16),
+        ("gpu", _gpu),
+        ("embedded model", _embedded_package),
     ]
     if measure:
-        checks.append(lambda: _speed(settings))
-    return [_safely(check) for check in checks]
+        checks.append(("speed", lambda: _speed(settings)))
+    return [_safely(name, check) for name, check in checks]
 
 
-def _safely(check: Callable[[], Check]) -> Check:
+def _safely(name: str, check: Callable[[], Check]) -> Check:
     try:
         return check()
     except ForethoughtError as error:
-        return Check(name=_label(check), status="missing", found=error.message, advice=error.hint)
-    except Exception as error:
-        return Check(name=_label(check), status="warn", found=f"{type(error).__name__}: {error}")
-
-
-def _label(check: Callable[[], Check]) -> str:
-    return getattr(check, "__name__", "check").strip("_<>")
+        return Check(name=name, status="missing", found=error.message, advice=error.hint)
+    except Exception as error:  # one thing that cannot be looked at must not hide the others
+        return Check(name=name, status="warn", found=f"{type(error).__name__}: {error}")
 
 
 def _python() -> Check:

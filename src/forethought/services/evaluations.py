@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -34,8 +35,6 @@ class ArmSpec(Frozen):
     model_id: str
     style: str
     prompt: Prompt
-    constrain: bool = False
-    """Force the answer into the task's output schema while it is written."""
 
 
 def submit(
@@ -58,6 +57,9 @@ def submit(
     if not datasets.problems(bench, frozen, split):
         raise DataError(f"Split '{split}' of dataset '{dataset}' is empty.")
     specs = [_arm_spec(bench, text, task, shots_from) for text in arms]
+    names = [spec.name for spec in specs]
+    if not names or len(set(names)) < len(names):
+        raise UsageError(f"An evaluation needs arms with different names, found {', '.join(names) or 'none'}.")
     run = Run(
         kind="eval",
         task_id=task.id,
@@ -101,7 +103,7 @@ def run_evaluation(context: JobContext) -> JobResult:
                 sampling=sampling,
                 model=model.name,
                 model_id=model.id,
-                json_schema=task.output_schema if spec.constrain else None,
+                json_schema=task.output_schema,
             )
             evaluations += evaluate(
                 task,
@@ -115,8 +117,10 @@ def run_evaluation(context: JobContext) -> JobResult:
                 split=split,
                 run_id=context.run.id,
             )
+    stored = {evaluation.arm for evaluation in bench.store.evaluations(run_id=context.run.id)}
     for evaluation in evaluations:
-        bench.store.add_evaluation(evaluation)
+        if evaluation.arm not in stored:
+            bench.store.add_evaluation(evaluation)
     _write(bench, context, task, frozen, evaluations)
     return JobResult(
         metrics={e.arm: e.metrics.get("accuracy") for e in evaluations}, artefacts={"report": "report/report.html"}
@@ -154,11 +158,21 @@ def read_report(bench: Workbench, run_id: str) -> dict[str, Any]:
     return cast(dict[str, Any], json.loads(text))
 
 
+def must_be_writable(out: Path) -> None:
+    """Makes the folder; UsageError when nothing can be written there."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise UsageError(f"Nothing can be written to {out}: {error.strerror or error}.") from error
+
+
 def copy_report(bench: Workbench, run_id: str, out: Path) -> Path:
     """Copies report.html and report.json into ``out``, each whole or not at all; returns the page's path."""
     source = report_folder(bench, run_id)
+    must_be_writable(out)
     try:
-        out.mkdir(parents=True, exist_ok=True)
         for name in ("report.json", "report.html"):
             temporary = out / f".{name}.tmp-{os.getpid()}"
             shutil.copyfile(source / name, temporary)
@@ -169,14 +183,14 @@ def copy_report(bench: Workbench, run_id: str, out: Path) -> Path:
 
 
 class OutcomeLog:
-    """Outcomes of a run as JSON lines, flushed one by one. A line that a crash cut short is dropped on reading."""
+    """Outcomes of a run as JSON lines, flushed one by one, each on a line begun anew: a crash costs one at most."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def append(self, arm: str, outcome: Outcome) -> None:
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"arm": arm, "outcome": dump(outcome)}) + "\n")
+            file.write("\n" + json.dumps({"arm": arm, "outcome": dump(outcome)}))
 
     def read(self) -> dict[str, list[Outcome]]:
         finished: dict[str, list[Outcome]] = {}

@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from forethought.core import registry
 from forethought.core.flow import Rollout, stream_out
 from forethought.core.ids import new_id
 from forethought.core.records import Json, Model, Prompt, Sampling, Shot, Task, dump
 from forethought.core.seams import Delta, Style
-from forethought.errors import ConflictError, NotFoundError, UsageError, did_you_mean
-from forethought.prompts import builders
-from forethought.services.tasks import style_named
+from forethought.errors import ConflictError, NotFoundError, UsageError
+from forethought.services.tasks import must_be_name, style_named
 from forethought.services.workbench import BASE, Workbench
 from forethought.settings import Settings
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from forethought.engine.loading import LoadedModel
     from forethought.engine.local import LocalModel
     from forethought.engine.precision import DTypeName
-
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 def list_all(bench: Workbench) -> list[dict[str, Any]]:
@@ -76,26 +74,14 @@ def find_or_register_base(bench: Workbench, name: str) -> Model:
 
 def refuse_taken(bench: Workbench, name: str) -> None:
     """UsageError for a name that is not one, ConflictError for one that is used."""
-    if not _NAME.fullmatch(name):
-        raise UsageError(
-            f"'{name[:80]}' is not a name.", hint="Use up to 64 small letters, digits, dots, dashes and underscores."
-        )
+    must_be_name(name)
     if name in {model.name for model in bench.store.models()} | set(bench.store.aliases()):
         raise ConflictError(f"There is a model or alias called '{name}' already.", hint="Choose another name.")
 
 
 def build_prompt(name: str, task: Task, style: Style, shots: Sequence[Shot] = ()) -> Prompt:
-    """The prompt a builder makes for a task: ``plain``, ``short`` or ``few-shot``."""
-    if name == "few-shot" and not shots:
-        raise UsageError("A few-shot prompt needs examples.", hint="Name the dataset they come from: --shots-from.")
-    makers = {
-        "plain": lambda: builders.plain(task, style),
-        "short": lambda: builders.short(task),
-        "few-shot": lambda: builders.few_shot(task, shots),
-    }
-    if name not in makers:
-        raise NotFoundError(f"There is no prompt builder '{name}'.", hint=did_you_mean(name, makers))
-    return makers[name]()
+    """The prompt that a builder, by its registered name, makes for a task."""
+    return cast(Prompt, registry.lookup("prompt", name)(task, style, shots))
 
 
 # --- in memory --------------------------------------------------------------------------------------------------------
@@ -170,7 +156,7 @@ class ChatSession:
             return question
         try:
             return cast(Json, json.loads(question))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(
                 f"Task '{self._task.name}' takes JSON, and this is not JSON: {error}.",
                 hint=f"Its fields are in 'forethought task show {self._task.name}'.",
@@ -205,8 +191,7 @@ def open_chat(
 def promote(bench: Workbench, name: str, alias: str) -> str:
     """Points an alias at a model; says what it pointed at before."""
     model = bench.store.model(name)
-    if not _NAME.fullmatch(alias):
-        raise UsageError(f"'{alias[:80]}' is not a name.", hint="Use small letters, digits, dots, dashes, underscores.")
+    must_be_name(alias)
     if alias in {other.name for other in bench.store.models()}:
         raise ConflictError(f"'{alias}' is the name of a model and cannot be an alias.")
     before = bench.store.aliases().get(alias)
@@ -252,6 +237,9 @@ def delete(bench: Workbench, name: str) -> str:
         raise ConflictError(f"The alias '{pointing[0]}' points at '{model.name}'.", hint="Promote another model first.")
     if model.name == BASE:
         raise UsageError("The embedded model cannot be deleted.")
+    children = [other.name for other in bench.store.models() if other.parent_id == model.id and other.adapter]
+    if model.path and children:
+        raise ConflictError(f"'{children[0]}' is an adapter on '{model.name}'.", hint="Delete or merge it first.")
     bench.store.remove_model(model.id)
     if model.path:
         shutil.rmtree(bench.workspace.inside(model.path), ignore_errors=True)
@@ -259,14 +247,22 @@ def delete(bench: Workbench, name: str) -> str:
 
 
 def _load(bench: Workbench, model: Model, dtype: DTypeName = "auto") -> LoadedModel:
-    """A model's weights with its adapter folded in, which is faster than computing it beside them."""
+    """A model's weights with every adapter of its lineage folded in, which is faster than computing it beside them."""
     from forethought.engine.loading import load
     from forethought.engine.merging import load_merged
 
-    cache = bench.settings.cache
-    path = bench.workspace.inside(model.path) if model.path else None
-    if path is None:
-        return load(model.base, dtype=dtype, cache=cache)
-    if not model.adapter:
-        return load(str(path), dtype=dtype, cache=cache)
-    return load_merged(model.base, path, dtype=dtype, cache=cache)
+    base, adapters = _lineage(bench, model)
+    if not adapters:
+        return load(base, dtype=dtype, cache=bench.settings.cache)
+    return load_merged(base, adapters, dtype=dtype, cache=bench.settings.cache)
+
+
+def _lineage(bench: Workbench, model: Model) -> tuple[str, list[Path]]:
+    """What to load first (a base's name or a folder of full weights) and the adapters to fold in, oldest first."""
+    adapters: list[Path] = []
+    while model.adapter:
+        adapters.insert(0, bench.workspace.inside(model.path))
+        if model.parent_id is None:
+            return model.base, adapters
+        model = bench.store.model(model.parent_id)
+    return (str(bench.workspace.inside(model.path)) if model.path else model.base), adapters

@@ -10,10 +10,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import cast
 
 from forethought import __version__
-from forethought.core.records import Run, RunStatus
+from forethought.core.records import Json, Run, RunStatus
 from forethought.core.seams import Reporter
 from forethought.errors import JobError, UsageError, did_you_mean
 from forethought.jobs import client
+from forethought.jobs.context import PYTHON
 from forethought.services.workbench import Workbench
 from forethought.store.run_queue import RunQueue
 
@@ -92,6 +93,7 @@ def logs(bench: Workbench, run_id: str) -> Iterator[str]:
 def curves(bench: Workbench, run_id: str) -> list[tuple[int, dict[str, float]]]:
     """The points a run measured: (step, values), in order."""
     queue, after = RunQueue(bench.store), 0
+    run_id = bench.store.run(run_id).id
     points: list[tuple[int, dict[str, float]]] = []
     while rows := queue.stream("metrics", run_id, after=after):
         after = rows[-1].seq
@@ -102,9 +104,20 @@ def curves(bench: Workbench, run_id: str) -> list[tuple[int, dict[str, float]]]:
     return points
 
 
+def samples(bench: Workbench, run_id: str) -> list[dict[str, Json]]:
+    """What the model wrote while it was trained, in order, each with its ``step``."""
+    queue, after = RunQueue(bench.store), 0
+    full_id = bench.store.run(run_id).id
+    found: list[dict[str, Json]] = []
+    while rows := queue.stream("samples", full_id, after=after):
+        after = rows[-1].seq
+        found += [{"step": row.step, **row.value} for row in rows if isinstance(row.value, dict)]
+    return found
+
+
 def work(bench: Workbench, *, run: str | None = None, once: bool = False) -> None:
     """Becomes a worker. Raises JobError when the one run asked for does not end well."""
-    command = [sys.executable, "-m", "forethought.jobs.worker", "--workspace", str(bench.workspace.root)]
+    command = [*PYTHON, "forethought.jobs.worker", "--workspace", str(bench.workspace.root)]
     command += ["--run", bench.store.run(run).id] if run else []
     command += ["--once"] if once else []
     process = subprocess.Popen(command, env=os.environ)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +13,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from forethought.core import registry
-from forethought.core.records import Task
+from forethought.core.records import SLUG, Json, Task
 from forethought.core.seams import Generator, Solver, Style, Verifier
 from forethought.errors import DataError, NotFoundError, UsageError
 from forethought.services.workbench import Workbench
@@ -47,6 +48,15 @@ class Parts:
                 f"Task '{self.task.name}' has no problem generator.", hint="Give the task one, or bring problems."
             )
         return cast(Generator, registry.build("generator", spec.name, spec.options))
+
+
+def must_be_name(text: str) -> str:
+    """The text, if it can name a task, dataset, model or alias; UsageError says what a name is."""
+    if not re.fullmatch(SLUG, text):
+        raise UsageError(
+            f"'{text[:80]}' is not a name.", hint="Use up to 64 small letters, digits, dots, dashes and underscores."
+        )
+    return text
 
 
 def style_named(name: str) -> Style:
@@ -104,8 +114,33 @@ def list_all(bench: Workbench) -> list[Task]:
     return list(bench.store.tasks())
 
 
+def must_fit(task: Task, problem_input: Json) -> None:
+    """DataError when an input breaks the task's input schema."""
+    if task.input_schema is None:
+        return
+    from jsonschema import Draft202012Validator
+
+    fault = next(iter(Draft202012Validator(task.input_schema).iter_errors(problem_input)), None)
+    if fault is not None:
+        where = "/".join(str(part) for part in fault.absolute_path) or "the whole"
+        raise DataError(f"An input does not fit the input schema of task '{task.name}': at {where}, {fault.message}.")
+
+
+def _check_schemas(task: Task) -> None:
+    from jsonschema import Draft202012Validator, SchemaError
+
+    for field in ("input_schema", "output_schema"):
+        schema = getattr(task, field)
+        try:
+            if schema is not None:
+                Draft202012Validator.check_schema(schema)
+        except SchemaError as error:
+            raise DataError(f"The {field} of task '{task.name}' is not a JSON Schema: {error.message}.") from None
+
+
 def _check_parts(task: Task) -> None:
     style_named(task.style)
+    _check_schemas(task)
     parts = Parts(task)
     _ = parts.verifiers
     if task.solver is not None:
@@ -127,7 +162,7 @@ def _read_object(file: Path) -> dict[str, Any]:
         value = json.loads(file.read_text("utf-8"))
     except OSError as error:
         raise UsageError(f"Cannot read {file}: {error.strerror}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{file} is not JSON: {error}.") from error
     if not isinstance(value, dict):
         raise DataError(f"{file} holds a {type(value).__name__}, not a JSON object.")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from forethought.core.records import Model
+from forethought.errors import ConflictError
 from forethought.settings import Settings, Workspace
 from forethought.store.store import Store
 
@@ -43,4 +45,5 @@ class Workbench:
 
     def _know_the_embedded_model(self) -> None:
         if all(model.name != BASE for model in self.store.models()):
-            self.store.add_model(Model(name=BASE, base="embedded", style="answer", licence="Apache-2.0"))
+            with suppress(ConflictError):  # another process opened the workspace at the same moment
+                self.store.add_model(Model(name=BASE, base="embedded", style="answer", licence="Apache-2.0"))

@@ -1,0 +1,72 @@
+"""What the demonstration prints is what it does."""
+
+import os
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from forethought.core.seams import SilentReporter
+from forethought.errors import UsageError
+from forethought.services import datasets
+from forethought.services.demo import FAST, PLANS, Demo, Plan
+from forethought.services.workbench import Workbench
+
+DATA_STEPS = 5
+"""Task, problems and datasets: what needs no model."""
+
+
+@pytest.mark.parametrize("task", sorted(PLANS))
+def test_the_printed_commands_make_the_same_data(task, tmp_path, monkeypatch):
+    monkeypatch.setitem(PLANS, task, Plan(train=30, heldout=12, max_tokens=32))
+    hashes = []
+    done = Workbench.open(tmp_path / "done")
+    demo = Demo.plan_for(done, task, tmp_path / "out")
+    for step in list(demo.steps())[:DATA_STEPS]:
+        step.act(SilentReporter())
+    typed = Workbench.open(tmp_path / "typed")
+    for step in list(Demo.plan_for(typed, task, tmp_path / "out").steps())[:DATA_STEPS]:
+        _type(step.command)
+    for bench in (done, typed):
+        hashes.append([datasets.show(bench, f"{task}-{part}").content_hash for part in ("train", "heldout")])
+    assert hashes[0] == hashes[1]
+
+
+@pytest.mark.parametrize("task", sorted(PLANS))
+def test_every_printed_command_can_be_parsed(task, tmp_path):
+    bench = Workbench.open(tmp_path)
+    for step in Demo.plan_for(bench, task, tmp_path / "out", fast=True).steps():
+        words = shlex.split(step.command)
+        assert words[0] == "forethought"
+        done = _run([*words[1:], "--help"])
+        assert done.returncode == 0, done.stderr
+
+
+def test_problems_to_be_judged_on_share_no_group_with_those_to_learn_from(tmp_path):
+    for task in sorted(PLANS):
+        bench = Workbench.open(tmp_path / task)
+        demo = Demo.plan_for(bench, task, tmp_path / "out", fast=True)
+        for step in list(demo.steps())[:DATA_STEPS]:
+            step.act(SilentReporter())
+        train = datasets.problems(bench, datasets.show(bench, f"{task}-fast-train"), "train")
+        heldout = datasets.problems(bench, datasets.show(bench, f"{task}-fast-heldout"), "test")
+        groups = [problem.group or problem.id for problem in heldout]
+        assert len(set(groups)) == len(groups) == FAST[task].heldout
+        assert not {problem.group for problem in train} & set(groups)
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="file"):
+        Demo.plan_for(Workbench.open(tmp_path / "w"), "loan", tmp_path / "file" / "out")
+
+
+def _type(command: str) -> None:
+    done = _run(shlex.split(command)[1:])
+    assert done.returncode == 0, done.stderr
+
+
+def _run(words: list[str]) -> subprocess.CompletedProcess[str]:
+    program = [sys.executable, "-c", "from forethought.cli import main; main()", *words]
+    return subprocess.run(program, capture_output=True, text=True, env=os.environ | {"COLUMNS": "80"}, check=False)
