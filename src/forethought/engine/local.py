@@ -52,7 +52,6 @@ class LocalModel:
     def __init__(self, loaded: LoadedModel, *, name: str | None = None, max_rows: int | None = None) -> None:
         """``max_rows`` bounds the batch (None: 64 on a CPU, 256 on a GPU). Weights are copied as they are now."""
         self.name = name or loaded.name
-        self._tokenizer = loaded.tokenizer
         stop_ids = stop_ids_of(loaded.model) | frozenset(
             index for index in (loaded.tokenizer.eos_token_id,) if index is not None
         )
