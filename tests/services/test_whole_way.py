@@ -6,15 +6,19 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
+import torch
 from fixtures.toy_model import make_toy_model
 from openai import NotFoundError as OpenAINotFound
 from openai import OpenAI
 
+from forethought.core.records import Attempt, Outcome
 from forethought.core.seams import SilentReporter
+from forethought.engine.loading import attach
 from forethought.errors import ConflictError, DataError, ModelFileError, NotFoundError, UsageError
 from forethought.services import data, datasets, evaluations, models, runs, tasks, training
 from forethought.services.workbench import Workbench
@@ -213,3 +217,50 @@ def _kill_once_past(bench: Workbench, run_id: str, *, steps: int) -> None:
             process.send_signal(signal.SIGKILL)
             return
     raise AssertionError("the run's process was not found")
+
+
+def test_a_child_of_a_trained_model_is_loaded_on_what_it_was_trained_on(bench, trained):
+    run = training.submit_sft(
+        bench, dataset="learn", name="grandchild", style="reasoning", base=trained, config={"max_steps": 2, "seed": 7}
+    )
+    ended = runs.follow(bench, run.id, SilentReporter())
+    assert ended.status == "done", ended.error
+    assert models.show(bench, "grandchild")["lineage"] == [trained, "toy"]
+    loaded = models.load_for_training(bench, bench.store.model("grandchild"), "float32").model
+    parent = models.load_for_training(bench, bench.store.model(trained), "float32")
+    adapter = bench.workspace.inside(bench.store.model("grandchild").path)
+    expected = attach(parent, adapter).model.merge_and_unload()
+    own = dict(loaded.named_parameters())
+    assert all(torch.allclose(weight, own[name], atol=1e-6) for name, weight in expected.named_parameters())
+    assert own.keys() == dict(expected.named_parameters()).keys()
+    with pytest.raises(ConflictError):
+        models.delete(bench, trained)
+
+
+def test_arms_need_different_names(bench, trained):
+    for arms in ([], ["a=toy@answer", "a=learner"]):
+        with pytest.raises(UsageError, match="different names"):
+            evaluations.submit(bench, dataset="judge", arms=arms)
+
+
+def test_a_line_cut_by_a_crash_costs_one_outcome(tmp_path):
+    log = evaluations.OutcomeLog(tmp_path / "outcomes.jsonl")
+    outcomes = [Outcome(problem_id=str(n), attempt=Attempt(answer="yes"), correct=True) for n in range(3)]
+    log.append("arm", outcomes[0])
+    log.append("arm", outcomes[1])
+    path = tmp_path / "outcomes.jsonl"
+    path.write_bytes(path.read_bytes()[:-9])
+    log.append("arm", outcomes[2])
+    assert log.read() == {"arm": [outcomes[0], outcomes[2]]}
+
+
+def test_a_workspace_opened_by_many_at_once_opens_for_all(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        opened = list(pool.map(lambda _: Workbench.open(tmp_path / "fresh"), range(8)))
+    assert [model.name for model in opened[0].store.models()] == ["smollm2"]
+
+
+@pytest.mark.parametrize("split", ["train=nan", "train=0.5", "train=inf,test=0.5", "train=1.5,test=-0.5", "train", ""])
+def test_a_split_that_cannot_be_drawn_is_refused(split):
+    with pytest.raises(UsageError):
+        datasets.parse_split(split)
