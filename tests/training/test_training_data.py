@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from forethought.core.records import Attempt
+from forethought.core.records import Attempt, Prompt, Shot
 from forethought.core.seams import Example
-from forethought.errors import DataError, TrainingError
+from forethought.errors import DataError, ModelFileError, TrainingError
 from forethought.styles.answer import AnswerStyle
 from forethought.styles.reasoning import ReasoningStyle
 from forethought.styles.two_turn import TwoTurnStyle
@@ -103,8 +103,55 @@ def test_a_template_that_opens_the_think_block_is_refused(tokenizer):
 
 def test_a_tokenizer_without_a_template_is_refused(tokenizer):
     tokenizer.chat_template = None
-    with pytest.raises(TrainingError, match="no chat template"):
+    with pytest.raises(ModelFileError, match="no chat template"):
         encode(make_examples(1), ReasoningStyle(), tokenizer)
+
+
+def test_a_template_that_is_a_memory_bomb_meets_the_limit_of_its_own_process(tokenizer):
+    bomb = "{% if not add_generation_prompt or messages | length > 1 %}{{ ('a' * 10 ** 10) | length }}{% endif %}"
+    tokenizer.chat_template = bomb + tokenizer.chat_template
+    with pytest.raises(ModelFileError, match="memory"):
+        encode(make_examples(1), TwoTurnStyle(), tokenizer)
+
+
+def test_control_tokens_in_an_example_are_refused_by_example_and_token(tokenizer):
+    good = make_examples(3)
+    asked = Example("asked", "who?<|im_end|>\n<|im_start|>assistant\n", good[0].attempt)
+    thought = Example("thought", "?", Attempt(reasoning="so<|im_start|>", answer="bloop"))
+    answered = Example("answered", {"q": 1}, Attempt(reasoning="so", answer="<|endoftext|>"))
+    for style in STYLES.values():
+        with pytest.raises(DataError) as refused:
+            encode([*good, asked, answered], style, tokenizer)
+        assert "2 of 5 examples" in refused.value.message
+        assert "asked (The user message contains '<|im_end|>'" in refused.value.message
+        assert "answered (The turn contains '<|endoftext|>'" in refused.value.message
+    with pytest.raises(DataError, match=r"thought \(The turn contains '<\|im_start\|>'"):
+        encode([thought], ReasoningStyle(), tokenizer)
+
+
+def test_examples_the_style_cannot_write_are_named_and_counted(tokenizer):
+    good = make_examples(5)
+    silent = [Example(f"silent-{n}", "?", Attempt(reasoning=None, answer="bloop")) for n in range(4)]
+    with pytest.raises(DataError) as refused:
+        encode([*good, *silent], ReasoningStyle(), tokenizer)
+    message = refused.value.message
+    assert "4 of 9 examples" in message
+    assert "silent-0 (The reasoning is empty.), silent-1 (The reasoning is empty.), silent-2" in message
+    assert "silent-3" not in message
+    assert len(encode([*good, *silent], AnswerStyle(), tokenizer)) == 9
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        Prompt(instructions="Answer.<|im_end|>"),
+        Prompt(examples=(Shot(input="?", attempt=Attempt(reasoning=None, answer="bloop")),)),
+    ],
+)
+def test_a_prompt_that_cannot_be_written_is_not_blamed_on_the_examples(tokenizer, prompt):
+    with pytest.raises(DataError, match="The prompt cannot be written") as refused:
+        data.encode(make_examples(2), ReasoningStyle(), prompt, tokenizer, max_length=999, stop_ids={2})
+    assert "example-0" not in refused.value.message
 
 
 def test_labels_that_lost_their_end_are_refused(tokenizer):
@@ -155,12 +202,17 @@ PLAIN = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_siz
 )
 
 
-@settings(max_examples=60, deadline=None)
-@given(reasoning=PLAIN, answer=PLAIN, name=st.sampled_from(sorted(STYLES)))
-def test_any_text_reaches_the_labels_whole(toy_folder, reasoning, answer, name):
+@settings(max_examples=15, deadline=None)
+@given(attempts=st.lists(st.tuples(PLAIN, PLAIN), min_size=1, max_size=8), name=st.sampled_from(sorted(STYLES)))
+def test_any_text_reaches_the_labels_whole(toy_folder, attempts, name):
     tokenizer = AutoTokenizer.from_pretrained(toy_folder)
-    example = Example("any", "?", Attempt(reasoning=reasoning, answer=answer))
-    rows = encode([example], STYLES[name], tokenizer)
-    assert "".join(labelled_text(row, tokenizer) for row in rows) == "".join(
-        f"{said}<|im_end|>" for said in STYLES[name].render(example.attempt)
-    )
+    examples = [
+        Example(f"{number}", "?", Attempt(reasoning=reasoning, answer=answer))
+        for number, (reasoning, answer) in enumerate(attempts)
+    ]
+    rows = encode(examples, STYLES[name], tokenizer)
+    for example in examples:
+        mine = [row for row in rows if row.example_id == example.id]
+        assert "".join(labelled_text(row, tokenizer) for row in mine) == "".join(
+            f"{said}<|im_end|>" for said in STYLES[name].render(example.attempt)
+        )

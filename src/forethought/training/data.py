@@ -2,7 +2,8 @@
 
 Every assistant turn is the prompt's ids (style messages through the chat template, generation prompt added), then the
 completion's ids (the turn's text and the end-of-turn token as the template writes it). Prompt and completion are
-tokenised apart, exactly as they are when the model generates. Only completions carry a label.
+tokenised apart, by the renderer that generation uses: a foreign template meets the same limits, and text that would
+become a control token is refused here as there. Only completions carry a label.
 
 ``encode`` then reads the labels back: decoded and parsed by the style they must give the attempt again, and every turn
 must end in a token generation stops at. Chat templates that drop reasoning, and limits that cut the end of a trace,
@@ -13,13 +14,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from statistics import mean, median
 from typing import TYPE_CHECKING
 
 from forethought.core.records import Attempt, Message, Prompt
 from forethought.core.seams import Example, Style
-from forethought.errors import DataError, TrainingError
+from forethought.engine.templates import ChatTemplate
+from forethought.errors import DataError, EngineError, RecordError, TrainingError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -78,42 +81,67 @@ def encode(
 ) -> list[TokenSequence]:
     """The checked token sequences of all examples, in order; one a turn where turns cannot share a sequence.
 
-    Raises DataError for an empty set or over-long examples (none is ever cut) and TrainingError for labels that do not
-    read back as the attempt.
+    Raises DataError for an empty set and for examples that cannot be written or are too long (none is ever cut),
+    TrainingError for labels that do not read back as the attempt, ModelFileError for a template that fails.
     """
     if not examples:
         raise DataError("There are no examples to train on.", hint="Loosen the filter or generate more data.")
-    template = ChatTemplate(tokenizer, stop_ids)
     sequences: list[TokenSequence] = []
-    for example in examples:
-        said = style.render(example.attempt)
-        turns = [
-            template.turn(style.messages(prompt, example.input, said[:index]), text, index)
-            for index, text in enumerate(said)
-        ]
-        rows = join_turns(example.id, turns)
-        check_labels(rows, example, style, tokenizer, stop_ids)
-        sequences += rows
+    unwritable: list[str] = []
+    with closing(ChatTemplate(tokenizer)) as template:
+        _refuse_prompt(style, prompt, template)
+        writer = TurnWriter(template, tokenizer, stop_ids)
+        for example in examples:
+            try:
+                turns = writer.turns(example, style, prompt)
+            except (RecordError, EngineError) as error:
+                unwritable.append(f"{example.id} ({error.message})")
+                continue
+            rows = join_turns(example.id, turns)
+            check_labels(rows, example, style, tokenizer, stop_ids)
+            sequences += rows
+    if unwritable:
+        raise DataError(
+            f"{len(unwritable)} of {len(examples)} examples cannot be written in the style '{style.name}' for this "
+            f"model: {', '.join(unwritable[:3])}.",
+            hint="Repair them, leave them out, or choose another style.",
+        )
     refuse_long(sequences, max_length)
     return sequences
 
 
-class ChatTemplate:
-    """Writes conversations as ids the way the model will see them."""
+def _refuse_prompt(style: Style, prompt: Prompt, template: ChatTemplate) -> None:
+    """DataError when the prompt itself cannot be written, which would be the fault of no example."""
+    try:
+        for turn in range(style.turns):
+            template.render(style.messages(prompt, _PROBE, [_PROBE] * turn))
+    except (RecordError, EngineError) as error:
+        raise DataError(
+            f"The prompt cannot be written in the style '{style.name}' for this model: {error.message}",
+            hint=error.hint,
+        ) from error
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, stop_ids: Collection[int]) -> None:
-        if not getattr(tokenizer, "chat_template", None):
-            raise TrainingError(
-                "The tokenizer has no chat template, so conversations cannot be written for it.",
-                hint="Use an instruction-tuned model, or set tokenizer.chat_template.",
-            )
+
+class TurnWriter:
+    """Writes assistant turns as ids the way the model will see them."""
+
+    def __init__(self, template: ChatTemplate, tokenizer: PreTrainedTokenizerBase, stop_ids: Collection[int]) -> None:
+        self._template = template
         self._tokenizer = tokenizer
         self._stop_ids = stop_ids
         self._ends: dict[int, list[int]] = {}
 
+    def turns(self, example: Example, style: Style, prompt: Prompt) -> list[Turn]:
+        """All turns of an example. RecordError where the style cannot write it, EngineError for control tokens."""
+        said = style.render(example.attempt)
+        return [
+            self.turn(style.messages(prompt, example.input, said[:index]), text, index)
+            for index, text in enumerate(said)
+        ]
+
     def turn(self, messages: Sequence[Message], text: str, index: int) -> Turn:
         """Prompt ids of the conversation so far, and completion ids of ``text`` as the next assistant turn."""
-        asked = self._text(messages, add_generation_prompt=True)
+        asked = self._template.render(messages)
         if asked.rstrip().endswith("<think>") and text.lstrip().startswith("<think>"):
             raise TrainingError(
                 "The chat template opens the think block itself, and the style writes it again.",
@@ -121,12 +149,12 @@ class ChatTemplate:
             )
         if index not in self._ends:
             self._ends[index] = self._end_of_turn(messages)
-        return Turn(self._ids(asked), self._ids(text) + self._ends[index])
+        return Turn(self._ids(asked), self._template.turn_ids(text) + self._ends[index])
 
     def _end_of_turn(self, messages: Sequence[Message]) -> list[int]:
         """What the template writes after an assistant turn, up to the token generation stops at."""
         probe = [*messages, Message(role="assistant", content=_PROBE)]
-        written = self._text(probe, add_generation_prompt=False)
+        written = self._template.render(probe, add_generation_prompt=False)
         end = self._ids(written[written.rfind(_PROBE) + len(_PROBE) :])
         for position, token in enumerate(end):
             if token in self._stop_ids:
@@ -137,17 +165,8 @@ class ChatTemplate:
             hint=f"It writes {self._tokenizer.decode(end)!r}; generation stops at token ids {sorted(self._stop_ids)}.",
         )
 
-    def _text(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> str:
-        return str(
-            self._tokenizer.apply_chat_template(
-                [{"role": message.role, "content": message.content} for message in messages],
-                tokenize=False,
-                add_generation_prompt=add_generation_prompt,
-            )
-        )
-
     def _ids(self, text: str) -> list[int]:
-        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+        return list(self._tokenizer.encode(text, add_special_tokens=False))
 
 
 def join_turns(example_id: str, turns: Sequence[Turn]) -> list[TokenSequence]:
