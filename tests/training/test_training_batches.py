@@ -23,12 +23,29 @@ def test_every_row_comes_once_in_an_order_that_seed_and_epoch_fix(lengths, batch
     assert order() == order()
 
 
-@given(lengths=LENGTHS, batch_size=st.integers(1, 20))
-def test_the_longest_row_of_full_batches_comes_first(lengths, batch_size):
-    order = list(LengthGroupedSampler(lengths, batch_size, 0))
-    full = order[: len(order) - len(order) % batch_size]
-    if full:
-        assert max(lengths[row] for row in order[:batch_size]) == max(lengths[row] for row in full)
+@given(lengths=LENGTHS, batch_size=st.integers(1, 20), seed=st.integers(0, 5))
+def test_the_longest_row_comes_in_the_first_batch(lengths, batch_size, seed):
+    order = list(LengthGroupedSampler(lengths, batch_size, seed))
+    assert max(lengths[row] for row in order[:batch_size]) == max(lengths)
+
+
+class Counted(list):
+    """A list that counts how often it is read."""
+
+    reads = 0
+
+    def __getitem__(self, index):
+        self.reads += 1
+        return super().__getitem__(index)
+
+
+def test_the_work_of_ordering_grows_with_the_rows_not_with_their_square():
+    def reads(rows):
+        lengths = Counted(1 + row * 7919 % 300 for row in range(rows))
+        assert len(list(LengthGroupedSampler(lengths, 2, 0))) == rows
+        return lengths.reads
+
+    assert reads(4_000) < 8 * reads(1_000)
 
 
 def test_epochs_differ():

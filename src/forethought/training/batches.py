@@ -39,13 +39,18 @@ class LengthGroupedSampler(Sampler[int]):
         generator = torch.Generator().manual_seed(self._seed * 100_003 + self.epoch)
         order: list[int] = torch.randperm(len(self._lengths), generator=generator).tolist()
         full = len(order) - len(order) % self._batch_size
+        longest = max(range(len(order)), key=lambda position: self._lengths[order[position]])
+        if longest >= full > 0:  # not into the short batch at the end
+            order[0], order[longest] = order[longest], order[0]
         batches: list[list[int]] = []
         size = MEGABATCH * self._batch_size
         for start in range(0, full, size):
             mega = sorted(order[start : min(start + size, full)], key=lambda row: -self._lengths[row])
             batches += [mega[first : first + self._batch_size] for first in range(0, len(mega), self._batch_size)]
         shuffled = [batches[position] for position in torch.randperm(len(batches), generator=generator).tolist()]
-        shuffled.sort(key=lambda batch: self._lengths[batch[0]] < max(self._lengths[b[0]] for b in batches))
+        if shuffled:
+            first = max(range(len(shuffled)), key=lambda position: self._lengths[shuffled[position][0]])
+            shuffled.insert(0, shuffled.pop(first))
         yield from (row for batch in shuffled for row in batch)
         yield from order[full:]
 
