@@ -1,7 +1,8 @@
 """Checkpoints that are whole or absent.
 
 A checkpoint is written into a temporary folder, every file flushed to disk, a manifest with the SHA-256 of each file
-last, and then renamed into place: a process killed at any moment leaves the previous one intact. Loading verifies the
+last, and then renamed into place: a process killed at any moment leaves the previous one intact. A folder that is
+there already is renamed aside first and deleted last; ``recover`` finishes a swap cut in two. Loading verifies the
 manifest, so flipped bytes are found and the newest checkpoint that is still whole is used instead.
 
     checkpoints/
@@ -33,6 +34,7 @@ MANIFEST = "manifest.json"
 _PREFIX = "step-"
 _BEST = "best-"
 _TEMPORARY = ".writing-"
+_REPLACED = ".replaced-"
 
 
 class Checkpoints:
@@ -41,6 +43,7 @@ class Checkpoints:
     def __init__(self, folder: Path, keep: int = 2) -> None:
         self.folder = folder
         self._keep = keep
+        recover(folder)
 
     def path(self, step: int) -> Path:
         """Where the checkpoint of a step lies."""
@@ -82,9 +85,9 @@ class Checkpoints:
 
 
 def write_folder(target: Path, fill: Callable[[Path], None]) -> Path:
-    """Writes a folder atomically: ``fill`` a temporary neighbour, sync, manifest last, rename over ``target``."""
-    temporary = target.parent / f"{_TEMPORARY}{target.name}"
-    shutil.rmtree(temporary, ignore_errors=True)
+    """Writes a folder atomically: ``fill`` a temporary neighbour, sync, manifest last, swap with ``target``."""
+    recover(target.parent)
+    temporary = target.with_name(f"{_TEMPORARY}{target.name}")
     try:
         temporary.mkdir(parents=True)
         fill(temporary)
@@ -92,14 +95,35 @@ def write_folder(target: Path, fill: Callable[[Path], None]) -> Path:
         write_json(temporary / MANIFEST, {"sha256": hashes})
         _sync_and_hash(temporary / MANIFEST)
         _sync_folder(temporary)
-        if target.exists():
-            shutil.rmtree(target)
-        temporary.replace(target)
-        _sync_folder(target.parent)
+        _swap(temporary, target)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
+        recover(target.parent)
         raise _not_written(target, error) from error
     return target
+
+
+def _swap(new: Path, target: Path) -> None:
+    """``new`` becomes ``target``. At every moment one whole folder is there, and ``recover`` finds it."""
+    replaced = target.with_name(f"{_REPLACED}{target.name}")
+    if target.exists():
+        target.replace(replaced)
+    new.replace(target)
+    _sync_folder(target.parent)
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def recover(parent: Path) -> None:
+    """Finishes what a kill left half-done among the folders in ``parent``; for the one process that writes there."""
+    for replaced in parent.glob(f"{_REPLACED}*"):
+        target = replaced.with_name(replaced.name.removeprefix(_REPLACED))
+        new = replaced.with_name(f"{_TEMPORARY}{target.name}")
+        if not target.exists():
+            (new if damage(new) is None else replaced).replace(target)
+            _sync_folder(parent)
+        shutil.rmtree(replaced, ignore_errors=True)
+    for unfinished in parent.glob(f"{_TEMPORARY}*"):
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def damage(folder: Path) -> str | None:
