@@ -17,10 +17,15 @@ from peft import PeftModel
 from safetensors.torch import load_file
 
 from forethought.core.seams import SilentReporter
+from forethought.engine.decoder import make_decoder
 from forethought.engine.loading import load
+from forethought.engine.slots import Span
 from forethought.errors import DataError, JobCancelled, TrainingError
 from forethought.styles.reasoning import ReasoningStyle
 from forethought.styles.two_turn import TwoTurnStyle
+from forethought.training import data
+from forethought.training.checkpoints import damage
+from forethought.training.fused import FusedLora
 from forethought.training.sft import SFT, SFTConfig
 
 SMALL = SFTConfig(
@@ -93,8 +98,6 @@ def test_the_adapter_on_disk_is_the_model_that_was_trained(toy_folder, tmp_path)
 
 
 def plain_loss(loaded, examples):
-    from forethought.training import data
-
     rows = data.encode(
         examples, ReasoningStyle(), PROMPT, loaded.tokenizer, max_length=999, stop_ids={loaded.tokenizer.eos_token_id}
     )
@@ -217,6 +220,58 @@ def test_a_loss_that_is_no_number_stops_training(toy_folder, tmp_path):
         SFT(SMALL).train(loaded, make_examples(4), [], ReasoningStyle(), PROMPT, tmp_path)
 
 
+# --- what was trained is what is served -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_engines_decoder_gives_the_logits_training_saw(toy_folder, tmp_path, dtype):
+    """Positions and rotations of both forwards are the same: the weights are cast alike, everything else is float32."""
+    result = train(toy_folder, tmp_path, epochs=2, dtype=dtype)
+    loaded = load(str(toy_folder), adapter=result.path, dtype="float32")
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(3, 300, (2, 200), generator=generator)
+    ids[:, :30] = ids[0, :30]
+    labels = torch.full_like(ids, data.IGNORE)
+    labels[:, 40:] = ids[:, 40:]
+    with torch.no_grad():
+        fused = FusedLora(loaded.model, torch.float32)
+        with fused.step():
+            hidden, _ = fused.hidden(ids, labels)
+        trained = hidden @ loaded.model.get_output_embeddings().weight.T
+        served = torch.cat([logits_of(make_decoder(loaded.model, torch.float32), row) for row in ids])
+    assert trained.shape == served.shape == (2 * 160, trained.shape[1])
+    torch.testing.assert_close(trained, served, rtol=0, atol=1e-4)
+
+
+def logits_of(decoder, row):
+    """What comes after each of the positions 39 to 198, from a prefill of the first 20 and the rest at once."""
+    decoder.cache.reserve(160, len(row))
+    copies = row.expand(160, -1)
+    decoder.forward(copies[:, :20], torch.full((160,), 19), Span.prefill(0, 160, 20, 0))
+    return decoder.forward(copies[:, 20:], torch.arange(19, 179), Span.prefill(0, 160, len(row) - 20, 20))
+
+
+def test_bfloat16_training_leaves_the_rotary_frequencies_in_float32(toy_folder):
+    loaded = load(str(toy_folder), dtype="float32")
+    expected = loaded.model.model.rotary_emb.inv_freq.clone()
+    model = SFT(SMALL)._prepare(loaded, torch.bfloat16)
+    assert torch.equal(model.get_base_model().model.rotary_emb.inv_freq, expected)
+    cast = load(str(toy_folder), dtype="bfloat16").model
+    assert torch.equal(cast.model.rotary_emb.inv_freq, expected)
+
+
+def test_samples_come_from_weights_merged_as_they_are_served(toy_folder, tmp_path):
+    """The products of training run under autocast; merging the adapter for a sample must not."""
+    seen = []
+
+    def sampler(model, tokenizer):
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return []
+
+    train(toy_folder, tmp_path, dtype="bfloat16", sampler=sampler)
+    assert seen == [False, False]
+
+
 # --- stopping and going on --------------------------------------------------------------------------------------------
 
 
@@ -250,6 +305,15 @@ def assert_same_weights(one, other):
     assert left.keys() == right.keys()
     for name in left:
         torch.testing.assert_close(left[name], right[name], rtol=1e-4, atol=1e-6)
+
+
+def test_a_result_whose_replacement_was_cut_in_two_is_found_again(toy_folder, tmp_path):
+    result = train(toy_folder, tmp_path)
+    result.path.rename(tmp_path / ".replaced-adapter")
+    reporter = SilentReporter()
+    assert train(toy_folder, tmp_path, reporter=reporter, resume=True).path == result.path
+    assert losses(reporter) == []
+    assert damage(result.path) is None
 
 
 def test_other_settings_or_data_do_not_resume(toy_folder, tmp_path):

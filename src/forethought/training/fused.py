@@ -80,6 +80,12 @@ class FusedLora:
 
     def loss(self, input_ids: torch.Tensor, labels: torch.Tensor, denominator: torch.Tensor | float) -> torch.Tensor:
         """Summed cross-entropy of the labelled tokens over ``denominator``; (B, L) ids and labels, padded right."""
+        hidden, targets = self.hidden(input_ids, labels)
+        return completion_loss(hidden, self._head, targets, denominator)
+
+    def hidden(self, input_ids: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the head reads where the next token is labelled, (positions, H) in the dtype of products, and those
+        next tokens."""
         shared = common_prefix(input_ids, labels)
         rows = torch.cat([input_ids[0, :shared], input_ids[:, shared:].flatten()])
         shape = self._shape(shared, input_ids.shape[0], input_ids.shape[1] - shared)
@@ -91,7 +97,7 @@ class FusedLora:
                 residual_NH = residual_NH.index_select(0, positions + shared)
             residual_NH = _apply(_Mlp, residual_NH, layer, self._eps, *layer.mlp_parameters)
         normed = residual_NH * _inverse_rms(residual_NH, self._eps) * self._backbone.norm.weight.float()
-        return completion_loss(normed.to(self._dtype), self._head, targets, denominator)
+        return normed.to(self._dtype), targets
 
     def _shape(self, prefix: int, batch: int, suffix: int) -> _Shape:
         length = prefix + suffix

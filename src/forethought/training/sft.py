@@ -155,7 +155,10 @@ class SFT:
         Raises DataError (no examples, over-long ones), TrainingError (labels that do not read back, a diverged loss,
         a full disk, not enough memory, a checkpoint of another run) and JobCancelled (a checkpoint is left).
         """
+        from forethought.training.checkpoints import recover
+
         reporter = reporter or SilentReporter()
+        recover(output)
         rows = self._encode(loaded, train, style, prompt)
         held_out = self._encode(loaded, val, style, prompt) if val else []
         reporter.log(_describe(data.statistics(rows)))

@@ -286,7 +286,7 @@ class CompletionTrainer(SFTTrainer):  # type: ignore[misc]  # TRL ships no types
         if self._watch.sampler is None:
             return
         self.model.eval()
-        with torch.no_grad(), self._autocast():
+        with torch.no_grad():  # and no autocast: merging the adapter into the sampled weights must not be rounded
             for sample in self._watch.sampler(self.model, self._tokenizer_used):
                 self._reporter.sample(step, sample)
 
