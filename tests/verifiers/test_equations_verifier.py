@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forethought.core.records import Attempt, Problem, Task, Verdict
-from forethought.verifiers.equations import EquationsVerifier, find_equations
+from forethought.verifiers.equation_reading import Equation, read_equations
+from forethought.verifiers.equations import EquationsVerifier
 
 TASK = Task(name="sums", instructions="Solve it.")
 
@@ -62,6 +63,78 @@ def test_wrong_or_missing_equations_do_not_pass(reasoning: str | None, reason: s
     found = verdict(reasoning)
     assert found.passed is False
     assert reason in found.reason
+
+
+GIVEN = "Nora has 10 pens and buys 62 pens. How many pens does Nora have now?"
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "reason"),
+    [
+        ("10 + 62 = 72 = 73.", "72 is 72, not 73"),
+        ("10 + 62 = 73 = 72.", "10 + 62 is 72, not 73"),
+        ("10 red pens + 62 red pens = 75 red pens. 10 + 62 = 72", "is 72, not 75"),
+        ("10 + 62 = 72. 72 = 80.", "72 is 72, not 80"),
+        ("10 / 0 = 5. 10 + 62 = 72", "divides by zero"),
+        ("10 + 62 = 72. 72 = 5 / (10 - 10)", "divides by zero"),
+        ("(10 + 62) pens = 80 pens. 10 + 62 = 72", "is 72, not 80"),
+        ("10 + 63% = 99. 10 + 62 = 72", "not 99"),
+        ("10 + 62 = 72. So 71 is the answer.", "another answer than 72"),
+        ("10 + 62 = 72. So the answer is 71.", "another answer than 72"),
+        ("10 + 62 = 72. The answer is $71 in all.", "another answer than 72"),
+        ("10 + 62 = 72. Answer: 71", "another answer than 72"),
+        ("10 + 62 = total = 73. 10 + 62 = 72", "10 + 62 is 72, not 73"),
+        ("Total = 99. 10 + 62 = 72", "99 is neither given nor worked out"),
+        ("10 plus 62 = 75. 10 + 62 = 72", "is 72, not 75"),
+        ("10 plus 62 is 75. 10 + 62 = 72", "is 72, not 75"),
+        ("10 pens plus 62 pens equals 75 pens. 10 + 62 = 72", "is 72, not 75"),
+        ("10 + 62\n= 73. 10 + 62 = 72", "is 72, not 73"),
+        ("10 + 62 =\n73. 10 + 62 = 72", "is 72, not 73"),
+        ("10 + 62 != 72. 10 + 62 = 72", "could not be read"),
+        ("10 + 62 > 80. 10 + 62 = 72", "could not be read"),
+        ("= 80. 10 + 62 = 72", "could not be read"),
+        ("10 + 62 = ? 10 + 62 = 72", "could not be read"),
+        ("2(10 + 62) = 72. 10 + 62 = 72", "could not be read"),
+        ("√10 + 62 = 72. 10 + 62 = 72", "could not be read"),
+        ("3 times (10 + 62 = 72). 10 + 62 = 72", "could not be read"),
+        ("half 10 + 62 = 72. 10 + 62 = 72", "could not be read"),
+        ("ten + 62 = 62. 10 + 62 = 72", "could not be read"),
+        ("10 + 62 = 72 thousand. 10 + 62 = 72", "could not be read"),
+        ("10 + 62 = 72 and a half pens. 10 + 62 = 72", "could not be read"),
+        ("10 + 62 = 72 + a bonus. 10 + 62 = 72", "could not be read"),
+        ("5! - 10 = -10. 10 + 62 = 72", "could not be read"),
+        ("10 + 62 = 72 then 10 + 62 = 73 and 10 + 62 = 72", "is 72, not 73"),
+    ],
+)
+def test_no_equality_is_passed_over(reasoning: str, reason: str) -> None:
+    for grounded in (True, False):
+        found = verdict(reasoning, answer="72", text=GIVEN, grounded=grounded)
+        assert found.passed is False
+        assert reason in found.reason
+
+
+@pytest.mark.parametrize(
+    "reasoning",
+    [
+        "10 red pens + 62 red pens = 72 red pens",
+        "(10 + 62) pens = 72 pens",
+        "10 + 62 = 72 = 72.0",
+        "Nora has 10. She buys 62: 10 + 62 = 72. The answer is 72.",
+        "Nora has 10 pens and buys 62 (10 + 62 = 72). So 72 is the answer.",
+        "**10 + 62 = 72**",
+        "- 10 + 62 = 72\n- So the answer is 72 pens.",
+        "1. 10 + 62 = 72",
+        "\\(10 + 62 = 72\\)",
+        "pens left = 10 + 62 = 72, so Total = 72",
+        "first 10 + 62 = 70 + 2 = 72 then 72 = 72 which is all",
+        "10 plus 62 is 72",
+        "10\n+ 62 pens are there.\n10 + 62\n= 72",
+        "The answer is not 71. 10 + 62 = 72. The answer is 10 + 62 = 72.",
+    ],
+)
+def test_ways_to_write_right_equations(reasoning: str) -> None:
+    found = verdict(reasoning, answer="72", text=GIVEN, grounded=True)
+    assert found.passed is True, found
 
 
 def test_findings_are_the_equations() -> None:
@@ -127,16 +200,18 @@ expressions = st.recursive(
 @settings(max_examples=200, deadline=None)
 def test_evaluation_is_exact(left: tuple[str, Fraction], right: tuple[str, Fraction]) -> None:
     text = f"so {left[0]} + {right[0]} = {left[1] + right[1]}, done"
-    (equation,) = find_equations(text)
+    (equation,) = read_equations(text)
+    assert isinstance(equation, Equation)
     assert equation.holds is True
     assert text[equation.start : equation.end] == text[3:-6]
-    (off,) = find_equations(f"{left[0]} + {right[0]} = {left[1] + right[1] + 1}")
+    (off,) = read_equations(f"{left[0]} + {right[0]} = {left[1] + right[1] + 1}")
+    assert isinstance(off, Equation)
     assert off.holds is False
 
 
 @given(st.text(alphabet="0123456789+-*/^()=. x\n", max_size=200))
 @settings(max_examples=300, deadline=None)
 def test_any_text_gives_spans_inside_it(text: str) -> None:
-    for equation in find_equations(text):
-        assert 0 <= equation.start < equation.end <= len(text)
-        assert "=" in text[equation.start : equation.end]
+    for claim in read_equations(text):
+        assert 0 <= claim.start < claim.end <= len(text)
+        assert "=" in text[claim.start : claim.end]

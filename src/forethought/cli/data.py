@@ -81,8 +81,7 @@ def list_traces(
             ("id", lambda t: t.id),
             ("origin", lambda t: t.origin),
             ("answer", lambda t: t.answer[:40]),
-            ("reasoning", lambda t: (t.reasoning or "").replace("\n", " ")[:60] or None),
-            ("failure", lambda t: t.failure),
+            ("reasoning", lambda t: t.failure or (t.reasoning or "").replace("\n", " ")[:200] or None),
         ],
         as_json=as_json,
     )

@@ -46,7 +46,6 @@ def list_datasets(as_json: JsonFlag = False) -> None:
             ("kind", lambda d: d.kind),
             ("items", lambda d: ", ".join(f"{split} {count}" for split, count in d.counts.items())),
             ("filter", lambda d: d.filter or None),
-            ("hash", lambda d: d.content_hash[:12]),
             ("created", lambda d: d.created_at),
         ],
         as_json=as_json,

@@ -25,7 +25,7 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def emit_list(records: Sequence[BaseModel | Mapping[str, Any]], columns: Sequence[Column], *, as_json: bool) -> None:
-    """A list of records as a table of ``columns``, or all their fields as JSON."""
+    """A list of records as a table, one line each, of ``columns``; or all their fields as JSON."""
     if as_json:
         emit_json([_plain(record) for record in records])
         return
@@ -36,7 +36,7 @@ def emit_list(records: Sequence[BaseModel | Mapping[str, Any]], columns: Sequenc
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for header, _ in columns:
-        table.add_column(header, overflow="ellipsis", no_wrap=header in {"id", "created"})
+        table.add_column(header, overflow="ellipsis", no_wrap=True)
     for record in records:
         table.add_row(*(printable(read(record)) for _, read in columns))
     console().print(table)

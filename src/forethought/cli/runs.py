@@ -58,9 +58,8 @@ def list_runs(
             ("id", lambda r: r.id),
             ("kind", lambda r: r.kind),
             ("status", lambda r: r.status),
-            ("done", lambda r: f"{r.progress.done:.0f}/{r.progress.total:.0f} {r.progress.unit}"),
-            ("created", lambda r: r.created_at),
-            ("error", lambda r: r.error or None),
+            ("done", lambda r: f"{r.progress.done:.0f}/{r.progress.total:.0f}"),
+            ("what", lambda r: r.error or r.config.get("name")),
         ],
         as_json=as_json,
     )
