@@ -45,8 +45,8 @@ def list_datasets(as_json: JsonFlag = False) -> None:
             ("name", lambda d: d.name),
             ("kind", lambda d: d.kind),
             ("items", lambda d: ", ".join(f"{split} {count}" for split, count in d.counts.items())),
-            ("filter", lambda d: d.filter or None),
             ("created", lambda d: d.created_at),
+            ("filter", lambda d: d.filter or None),
         ],
         as_json=as_json,
     )

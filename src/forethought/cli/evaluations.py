@@ -16,7 +16,7 @@ app = typer.Typer(help="Evaluate models on held-out problems.", no_args_is_help=
 ARM_COLUMNS = [
     ("arm", lambda a: a["name"]),
     ("accuracy", lambda a: _percent(a["accuracy"])),
-    ("95 % interval", lambda a: f"{_percent(a['ci_low'])}–{_percent(a['ci_high'])}"),
+    ("95 % CI", lambda a: f"{_percent(a['ci_low'])}–{_percent(a['ci_high'])}"),
     ("verified", lambda a: _percent(a["verified_accuracy"])),
     ("format", lambda a: _percent(a["format_valid"])),
     ("steps", lambda a: _percent(a["steps_valid"])),

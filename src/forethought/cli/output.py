@@ -24,8 +24,13 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
 
 
-def emit_list(records: Sequence[BaseModel | Mapping[str, Any]], columns: Sequence[Column], *, as_json: bool) -> None:
-    """A list of records as a table, one line each, of ``columns``; or all their fields as JSON."""
+def emit_list(
+    records: Sequence[BaseModel | Mapping[str, Any]], columns: Sequence[Column], *, as_json: bool, wrap: bool = False
+) -> None:
+    """A list of records as a table of ``columns``, or all their fields as JSON.
+
+    The last column gets what room is left: what does not fit is cut there, or wrapped with ``wrap``.
+    """
     if as_json:
         emit_json([_plain(record) for record in records])
         return
@@ -34,11 +39,14 @@ def emit_list(records: Sequence[BaseModel | Mapping[str, Any]], columns: Sequenc
         return
     from rich.table import Table
 
+    rows = [[printable(read(record)) for _, read in columns] for record in records]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for header, _ in columns:
-        table.add_column(header, overflow="ellipsis", no_wrap=True)
-    for record in records:
-        table.add_row(*(printable(read(record)) for _, read in columns))
+    for index, (header, _) in enumerate(columns):
+        last = index == len(columns) - 1
+        width = None if last else max(len(header), *(len(row[index]) for row in rows))
+        table.add_column(header, overflow="ellipsis", no_wrap=not (last and wrap), min_width=width)
+    for row in rows:
+        table.add_row(*row)
     console().print(table)
 
 

@@ -55,10 +55,10 @@ def doctor(
         [
             ("", lambda c: {"ok": "✓", "warn": "!", "missing": "✗"}[c.status]),
             ("what", lambda c: c.name),
-            ("found", lambda c: c.found),
-            ("what to do", lambda c: c.advice or ""),
+            ("found", lambda c: f"{c.found}: {c.advice}" if c.advice else c.found),
         ],
         as_json=as_json,
+        wrap=True,
     )
     if any(check.status == "missing" for check in checks):
         raise typer.Exit(1)
