@@ -39,15 +39,17 @@ def emit_list(
         return
     from rich.table import Table
 
+    out = console()
     rows = [[printable(read(record)) for _, read in columns] for record in records]
+    widths = [max(len(header), *(len(row[at]) for row in rows)) for at, (header, _) in enumerate(columns[:-1])]
+    room = max(10, out.width - sum(widths) - 2 * len(widths))
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for index, (header, _) in enumerate(columns):
-        last = index == len(columns) - 1
-        width = None if last else max(len(header), *(len(row[index]) for row in rows))
-        table.add_column(header, overflow="ellipsis", no_wrap=not (last and wrap), min_width=width)
+    for width, (header, _) in zip([*widths, None], columns, strict=True):
+        table.add_column(header, width=width, overflow="fold")
     for row in rows:
-        table.add_row(*row)
-    console().print(table)
+        last = row[-1] if wrap or len(row[-1]) <= room else row[-1][: room - 1] + "…"
+        table.add_row(*row[:-1], last)
+    out.print(table)
 
 
 def emit_one(record: BaseModel | Mapping[str, Any], *, as_json: bool, hide: Iterable[str] = ()) -> None:
