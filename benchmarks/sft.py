@@ -1,14 +1,15 @@
 """Supervised fine-tuning against TRL: tokens a second and loss, same model, data, tokens, order and settings.
 
-    flock /tmp/torch.lock python benchmarks/sft.py            # about 6 minutes on 2 cores
-    python benchmarks/sft.py --steps 8 --only ours
+    flock /tmp/torch.lock python benchmarks/sft.py            # under 9 minutes on 2 cores
+    python benchmarks/sft.py --steps 2 --base FOLDER --out /tmp/sft.json
 
 Three arms train LoRA r=32 on all linear layers, batch 16, on ``syllogism`` traces with the embedded model:
 
-* ``trl-default``: ``SFTTrainer`` as it comes (fp32 weights, bf16 autocast, gradient checkpointing, random order);
-* ``trl-best``: the fastest of what it offers on CPU, chosen by ``--search`` (no gradient checkpointing, our
-  length-sorted order given to it ready-made, attention implementation, packing, bf16 weights);
-* ``ours``: ``forethought.training.sft`` with its defaults.
+* ``ours``: ``forethought.training.sft`` with its defaults;
+* ``trl-best``: the winner of a search made in the same run, over what TRL offers on CPU (``CANDIDATES``), each timed on
+  the same two batches; it then trains on the examples in our order, so that losses can be compared step by step;
+* ``trl-default``: ``SFTTrainer`` as it comes (fp32 weights, bf16 autocast, gradient checkpointing, random order), for
+  half the steps: it is here for its speed.
 
 Tokens are real ones: prompts count, padding does not. Time is that of the training loop, set-up apart.
 """
@@ -19,10 +20,10 @@ import argparse
 import gc
 import json
 import math
-import platform
-import resource
+import os
 import tempfile
 import time
+from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -37,80 +38,138 @@ from forethought.training.sft import SFT, SFTConfig
 
 RESULTS = Path(__file__).parent / "results" / "sft.json"
 RATE, WARMUP, SEED, BATCH = 1e-3, 0.05, 0, 16
+SEARCH_STEPS, HELD_OUT, LONGEST = 2, 32, 2048
 
-TRL_DEFAULT: dict[str, Any] = {"order": "random"}
-TRL_VARIANTS: dict[str, dict[str, Any]] = {
-    "no checkpointing": {"gradient_checkpointing": False, "order": "ours"},
-    "+ eager attention": {"gradient_checkpointing": False, "order": "ours", "attention": "eager"},
-    "+ bf16 weights": {"gradient_checkpointing": False, "order": "ours", "weights": "bfloat16"},
-    "+ eager, bf16 weights": {
-        "gradient_checkpointing": False,
-        "order": "ours",
-        "attention": "eager",
-        "weights": "bfloat16",
-    },
-    "packing": {"gradient_checkpointing": False, "order": "random", "packing": True},
+CANDIDATES: dict[str, dict[str, Any]] = {
+    "random order": {"order": "random"},
+    "sorted by length": {},
+    "sorted, eager attention": {"attention": "eager"},
+    "sorted, bf16 weights": {"weights": "bfloat16", "bf16": False},
+    "sorted, bf16 weights, autocast": {"weights": "bfloat16"},
+    "sorted, bf16 weights, eager attention": {"weights": "bfloat16", "bf16": False, "attention": "eager"},
+    "packing": {"packing": True, "eval_packing": False},
 }
+"""What TRL offers on CPU, all without gradient checkpointing; bf16 autocast over fp32 weights where nothing is said."""
 
 
 def main() -> None:
+    """Searches, runs the three arms, writes the figures."""
     args = _arguments()
+    began = time.perf_counter()
     task = registry.lookup("example", "syllogism")()
-    train = examples(task, args.steps * BATCH, seed=1)
-    held_out = examples(task, 64, seed=2)
-    prompt = registry.lookup("prompt", "short")(task)
+    train, held_out = examples(task, args.steps * BATCH, seed=1), examples(task, HELD_OUT, seed=2)
+    rows = Rows(args.base, train, held_out, registry.lookup("prompt", "short")(task, ReasoningStyle()))
     print(f"{len(train)} examples, {args.steps} steps")
-    arms: dict[str, dict[str, Any]] = {}
-    if args.search:
-        for name, options in TRL_VARIANTS.items():
-            arms[name] = run_trl(train[: 4 * BATCH], held_out, prompt, options)
-            show(name, arms[name])
-        write({"search": arms}, RESULTS.with_name("sft-search.json"))
-        return
-    chosen = {"trl-default": TRL_DEFAULT, "trl-best": TRL_VARIANTS[args.best]}
-    if "ours" in args.only:
-        arms["ours"] = run_ours(train, held_out, prompt)
-        show("ours", arms["ours"])
-    for name, options in chosen.items():
-        if name in args.only:
-            arms[name] = run_trl(train, held_out, prompt, options)
-            show(name, arms[name])
-    result = {"machine": platform.processor() or platform.machine(), "steps": args.steps, "arms": arms}
-    if len(arms) == 3:
-        result |= compare(arms)
-        print(json.dumps({key: value for key, value in result.items() if key not in ("arms",)}, indent=1))
-        write(result, RESULTS)
+    found = search(rows)
+    best = max(found, key=lambda name: found[name]["tokens_per_second"])
+    arms = {
+        "ours": run_ours(rows, train, held_out),
+        "trl-best": run_trl(rows, rows.ordered(CANDIDATES[best]), _without_checkpointing(CANDIDATES[best])),
+        "trl-default": run_trl(rows, rows.shuffled[: math.ceil(args.steps / 2) * BATCH], {}),
+    }
+    for name, arm in arms.items():
+        show(name, arm)
+    result = {
+        "machine": machine(),
+        "steps": args.steps,
+        "search": found,
+        "trl_best_is": best,
+        "arms": arms,
+        **compare(arms, same_order="order" not in CANDIDATES[best] and "packing" not in CANDIDATES[best]),
+        "benchmark_seconds": round(time.perf_counter() - began),
+    }
+    print(json.dumps({key: value for key, value in result.items() if key not in ("arms", "search")}, indent=1))
+    write(result, args.out)
 
 
-def compare(arms: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Ratios of speed, and how far the curves are apart where the order of data is the same."""
+class Rows:
+    """The same ids and labels for every arm, in the orders they are wanted in."""
+
+    def __init__(self, base: str, train: list[Example], held_out: list[Example], prompt: Prompt) -> None:
+        from forethought.training.batches import LengthGroupedSampler
+
+        loaded = load(base)
+        self.base, self.prompt, self.tokenizer = base, prompt, loaded.tokenizer
+        stops = data.stop_token_ids(loaded.model, loaded.tokenizer)
+        style = ReasoningStyle()
+        self.shuffled = data.encode(train, style, prompt, self.tokenizer, max_length=LONGEST, stop_ids=stops)
+        self.held_out = data.encode(held_out, style, prompt, self.tokenizer, max_length=LONGEST, stop_ids=stops)
+        lengths = [len(row.input_ids) for row in self.shuffled]
+        self.ours = [self.shuffled[row] for row in LengthGroupedSampler(lengths, BATCH, SEED)]
+
+    def ordered(self, candidate: dict[str, Any]) -> list[data.TokenSequence]:
+        """The training rows as a candidate reads them; generated problems come in random order."""
+        return self.shuffled if candidate.get("order") == "random" else self.ours
+
+
+def search(rows: Rows) -> dict[str, dict[str, Any]]:
+    """Speed of every candidate on two batches of its order."""
+    found = {}
+    for name, candidate in CANDIDATES.items():
+        few = rows.ordered(candidate)[: SEARCH_STEPS * BATCH]
+        found[name] = run_trl(rows, few, _without_checkpointing(candidate), evaluate=False)
+        show(name, found[name])
+    return found
+
+
+def _without_checkpointing(candidate: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in candidate.items() if name != "order"} | {"gradient_checkpointing": False}
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on."""
+    import torch
+
+    from forethought.engine.precision import pick_dtype
+
+    return {
+        "cores": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "cpu": _cpu_name(),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "avx512_bf16": bool(torch.cpu._is_avx512_bf16_supported()),
+        "amx": bool(torch.cpu._is_amx_tile_supported()),
+        "dtype_of_ours": str(pick_dtype()).removeprefix("torch."),
+        "versions": {name: version(name) for name in ("torch", "transformers", "trl", "peft")},
+    }
+
+
+def _cpu_name() -> str:
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def compare(arms: dict[str, dict[str, Any]], *, same_order: bool) -> dict[str, Any]:
+    """Ratios of speed, and how far the curves are apart where every step sees the same examples."""
     ours, best = arms["ours"], arms["trl-best"]
-    gaps = [abs(a - b) for a, b in zip(ours["losses"], best["losses"], strict=True)]
+    gaps = [abs(a - b) for a, b in zip(ours["losses"], best["losses"], strict=True)] if same_order else []
     return {
         "speed_over_trl_default": round(ours["tokens_per_second"] / arms["trl-default"]["tokens_per_second"], 2),
         "speed_over_trl_best": round(ours["tokens_per_second"] / best["tokens_per_second"], 2),
-        "largest_loss_gap": max(gaps),
-        "mean_loss_gap": sum(gaps) / len(gaps),
+        "largest_loss_gap": max(gaps, default=None),
+        "mean_loss_gap": sum(gaps) / len(gaps) if gaps else None,
         "held_out_losses": {name: arm["held_out_loss"] for name, arm in arms.items()},
     }
 
 
-def run_ours(train: list[Example], held_out: list[Example], prompt: Prompt) -> dict[str, Any]:
+def run_ours(rows: Rows, train: list[Example], held_out: list[Example]) -> dict[str, Any]:
     """One epoch with ``SFT``; the held-out evaluation at its end is not timed."""
     reporter = SilentReporter()
-    config = SFTConfig(learning_rate=RATE, warmup=WARMUP, seed=SEED, batch_size=BATCH, eval_every=0, checkpoint_every=0)
-    loaded = load("embedded")
+    config = SFTConfig(
+        learning_rate=RATE, warmup=WARMUP, seed=SEED, batch_size=BATCH, eval_every=0, checkpoint_every=0, samples=0
+    )
+    loaded = load(rows.base)
     with tempfile.TemporaryDirectory() as folder:
-        result = SFT(config.model_copy(update={"samples": 0})).train(
-            loaded, train, held_out, ReasoningStyle(), prompt, Path(folder), reporter
-        )
+        result = SFT(config).train(loaded, train, held_out, ReasoningStyle(), rows.prompt, Path(folder), reporter)
     losses = [values["loss"] for _, values in reporter.points if "loss" in values]
     speed = [values["tokens_per_second"] for _, values in reporter.points if "tokens_per_second" in values][-1]
     return _arm(losses, result.tokens, result.tokens / speed, result.metrics["val_loss"])
 
 
-def run_trl(train: list[Example], held_out: list[Example], prompt: Prompt, options: dict[str, Any]) -> dict[str, Any]:
-    """One epoch with ``trl.SFTTrainer`` on the very same ids and labels."""
+def run_trl(
+    rows: Rows, train: list[data.TokenSequence], options: dict[str, Any], *, evaluate: bool = True
+) -> dict[str, Any]:
+    """One epoch with ``trl.SFTTrainer`` on ready-made ids and labels, in the order given."""
     import torch
     from datasets import Dataset
     from peft import LoraConfig
@@ -119,7 +178,6 @@ def run_trl(train: list[Example], held_out: list[Example], prompt: Prompt, optio
     from trl import SFTTrainer
 
     from forethought.engine.loading import resolve_base
-    from forethought.training.batches import LengthGroupedSampler
 
     class Losses(TrainerCallback):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -137,28 +195,21 @@ def run_trl(train: list[Example], held_out: list[Example], prompt: Prompt, optio
                 self.losses.append(float(logs["loss"]))
 
     options = dict(options)
-    order, weights = options.pop("order"), options.pop("weights", "float32")
-    attention = options.pop("attention", None)
-    folder = resolve_base("embedded")
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, weights), attn_implementation=attention)
-    tokenizer = load("embedded").tokenizer
-    stops = data.stop_token_ids(model, tokenizer)
-    rows = data.encode(train, ReasoningStyle(), prompt, tokenizer, max_length=1024, stop_ids=stops)
-    tests = data.encode(held_out, ReasoningStyle(), prompt, tokenizer, max_length=1024, stop_ids=stops)
-    steps = math.ceil(len(rows) / BATCH)
-    if order == "ours":
-        rows = [rows[row] for row in LengthGroupedSampler([len(row.input_ids) for row in rows], BATCH, SEED)]
+    weights, attention = options.pop("weights", "float32"), options.pop("attention", None)
+    model = AutoModelForCausalLM.from_pretrained(
+        resolve_base(rows.base), dtype=getattr(torch, weights), attn_implementation=attention
+    )
     watch = Losses()
     with tempfile.TemporaryDirectory() as output:
         args = TrlConfig(
             output_dir=output,
             learning_rate=RATE,
             lr_scheduler_type="linear",
-            warmup_steps=math.ceil(steps * WARMUP),
+            warmup_steps=math.ceil(math.ceil(len(train) / BATCH) * WARMUP),
             num_train_epochs=1,
-            per_device_train_batch_size=BATCH if not options.get("packing") else 2,
+            per_device_train_batch_size=2 if options.get("packing") else BATCH,  # of 1024 tokens each, when packed
             per_device_eval_batch_size=BATCH,
-            train_sampling_strategy="sequential" if order == "ours" else "random",
+            train_sampling_strategy="sequential",
             seed=SEED,
             use_cpu=True,
             logging_steps=1,
@@ -170,17 +221,17 @@ def run_trl(train: list[Example], held_out: list[Example], prompt: Prompt, optio
         trainer = SFTTrainer(
             model=model,
             args=args,
-            train_dataset=_dataset(Dataset, rows),
-            eval_dataset=_dataset(Dataset, tests),
-            processing_class=tokenizer,
+            train_dataset=_dataset(Dataset, train),
+            eval_dataset=_dataset(Dataset, rows.held_out),
+            processing_class=rows.tokenizer,
             peft_config=LoraConfig(r=32, lora_alpha=64, target_modules="all-linear", task_type="CAUSAL_LM"),
             callbacks=[watch],
         )
         trainer.train()
-        held_out_loss = weighted_loss(trainer)
+        held_out_loss = weighted_loss(trainer) if evaluate else None
     del trainer, model
     gc.collect()
-    return _arm(watch.losses, sum(len(row.input_ids) for row in rows), watch.seconds, held_out_loss)
+    return _arm(watch.losses, sum(len(row.input_ids) for row in train), watch.seconds, held_out_loss)
 
 
 def weighted_loss(trainer: Any) -> float:
@@ -206,23 +257,22 @@ def examples(task: Task, count: int, seed: int) -> list[Example]:
 
 
 def show(name: str, arm: dict[str, Any]) -> None:
-    print(f"{name:24} {arm['tokens_per_second']:7.1f} tokens/s  last loss {arm['losses'][-1]:.4f}", end="  ")
-    print(f"held-out {arm['held_out_loss']:.4f}  peak so far {arm['peak_rss_mb']} MB", flush=True)
+    print(f"{name:38} {arm['tokens_per_second']:8.1f} tokens/s  last loss {arm['losses'][-1]:.4f}", flush=True)
 
 
 def write(result: dict[str, Any], path: Path) -> None:
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
-def _arm(losses: list[float], tokens: int, seconds: float, held_out_loss: float) -> dict[str, Any]:
+def _arm(losses: list[float], tokens: int, seconds: float, held_out_loss: float | None) -> dict[str, Any]:
     return {
         "tokens_per_second": round(tokens / seconds, 1),
+        "steps": len(losses),
         "tokens": tokens,
         "seconds": round(seconds, 1),
         "losses": losses,
         "held_out_loss": held_out_loss,
-        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
 
 
@@ -234,10 +284,9 @@ def _dataset(kind: Any, rows: list[data.TokenSequence]) -> Any:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--best", choices=TRL_VARIANTS, default="no checkpointing")
-    parser.add_argument("--search", action="store_true", help="time TRL's variants on 4 batches instead")
-    parser.add_argument("--only", nargs="+", default=["ours", "trl-default", "trl-best"])
+    parser.add_argument("--steps", type=int, default=12, help="optimizer steps of 16 examples")
+    parser.add_argument("--base", default="embedded", help="the model: embedded, or a folder")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     return parser.parse_args()
 
 
