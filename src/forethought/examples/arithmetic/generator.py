@@ -1,6 +1,6 @@
 """Seeded word problems. A level is the number of arithmetic operations the story takes.
 
-Numbers stay at 50 and below and factors below 10, so that what is hard is the reading and the order of the steps.
+Numbers stay at 30 and below and factors below 10, so that what is hard is the reading and the order of the steps.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from forethought.examples.arithmetic.words import Stock, stock
 
 DEFAULT_LEVELS = (2, 3, 4)
 ALL_LEVELS = tuple(range(1, 9))
-_MOST = 50
+_MOST = 30
 _PATIENCE = 1_000
 """Draws without a new story after which stories may come again: easy levels run out of new ones."""
 
@@ -85,7 +85,7 @@ class _Story:
     def running(self, kind: Running, operations: int) -> tuple[str, int] | None:
         """Events that fit until the operations are used up; None when the draw leads nowhere."""
         hero = self.names[0]
-        total = self.rng.randint(4, 25)
+        total = self.rng.randint(4, 20)
         self._say(kind.opening, name=hero, a=total)
         last: Event | None = None
         left = operations
@@ -128,7 +128,7 @@ class _Story:
         if event.effect == "double":
             return 0, 0, total
         if event.operations == 2:
-            a, b = self.rng.randint(2, 5), self.rng.randint(2, 6)
+            a, b = self.rng.randint(2, 4), self.rng.randint(2, 5)
             return a, b, a * b if event.effect == "add-packs" else -a * b
         a = self.rng.randint(2, 9)
         return a, 0, a if event.effect == "add" else -a

@@ -126,7 +126,7 @@ def _comparing(told: list[str], asked: str) -> _Sheet:
         return _Sheet(owned[slots["name"]], lines)
     if (slots := match(ASK_TOGETHER, asked)) and slots["item"] == item:
         first, *others = owned.values()
-        together = _Sheet(first, [*lines, "Together:"])
+        together = _Sheet(first, [*lines, f"Together {' and '.join(map(str, owned.values()))}:"])
         for amount in others:
             together.add(amount)
         return together
