@@ -56,7 +56,7 @@ def test_right_equations_pass(reasoning: str) -> None:
         ("12 + 18 = 30.", "the last step gives 30"),
         ("20 + 5 = 25. 25 + 1 = 26.", "the last step gives 26"),
         ("10 / 3 = 3.33. 20 + 5 = 25", "10/3, not 3.33"),
-        ("__import__('os').system('true') = 25", "no equation"),
+        ("__import__('os').system('true') = 25", "could not be read"),
     ],
 )
 def test_wrong_or_missing_equations_do_not_pass(reasoning: str | None, reason: str) -> None:
@@ -120,7 +120,7 @@ def test_no_equality_is_passed_over(reasoning: str, reason: str) -> None:
         "(10 + 62) pens = 72 pens",
         "10 + 62 = 72 = 72.0",
         "Nora has 10. She buys 62: 10 + 62 = 72. The answer is 72.",
-        "Nora has 10 pens and buys 62 (10 + 62 = 72). So 72 is the answer.",
+        "Nora has 10 pens and buys 62 pens (10 + 62 = 72). So 72 is the answer.",
         "**10 + 62 = 72**",
         "- 10 + 62 = 72\n- So the answer is 72 pens.",
         "1. 10 + 62 = 72",

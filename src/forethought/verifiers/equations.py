@@ -1,7 +1,7 @@
 """Checks every equation in the reasoning, exactly.
 
-``12 + 7 = 19`` is found, read (``equation_reading``) and evaluated with SymPy rationals. What claims equality and cannot
-be read does not pass: "every equation holds" is said only when every one of them was checked. An equation that is too
+``12 + 7 = 19`` is found, read (``equation_reading``) and worked out exactly. What claims equality and cannot be read
+does not pass: "every equation holds" is said only when every one of them was checked. An equation that is too
 large to evaluate makes the attempt *not judged*, unless another one is already wrong.
 """
 
@@ -10,23 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
 
 from forethought.core.records import Attempt, Finding, Judges, Problem, Task, Verdict
-from forethought.verifiers.equation_reading import (
-    MAX_DIGITS,
-    Equation,
-    Named,
-    Unread,
-    numbers_in,
-    rational,
-    read_equations,
-)
+from forethought.verifiers.equation_reading import Equation, Named, Unread, numbers_in, read_equations
+from forethought.verifiers.expressions import MAX_DIGITS, Exact, rational
 from forethought.verifiers.extract import as_number, final_value
-
-if TYPE_CHECKING:
-    Exact = Any
-    """A SymPy rational. SymPy ships no types."""
 
 MAX_CHARS = 50_000
 
