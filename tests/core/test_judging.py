@@ -47,15 +47,18 @@ THOUGHT = Attempt(reasoning="because", answer="yes")
     [
         ([True, True], True),
         ([True, False], False),
-        ([True, None], True),
+        ([True, None], None),
         ([None, None], None),
         ([], None),
         (["broken"], None),
-        (["broken", True], True),
+        (["broken", True], None),
         (["broken", False], False),
+        ([None, False], False),
     ],
 )
-def test_every_verifier_that_could_judge_must_pass(answers: list[bool | str | None], expected: bool | None) -> None:
+def test_one_refusal_is_false_and_otherwise_one_that_could_not_judge_leaves_it_open(
+    answers: list[bool | str | None], expected: bool | None
+) -> None:
     for kind in ("answer", "steps"):
         verifiers = [Fixed(f"v{index}", kind, passed) for index, passed in enumerate(answers)]
         result = judge(verifiers, TASK, problem(), THOUGHT)

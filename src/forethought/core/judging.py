@@ -17,9 +17,10 @@ class Judgement:
 
     verdicts: Mapping[str, Verdict]
     correct: bool | None
-    """Every answer verifier that could judge passed it; None when none could."""
+    """Every answer verifier passed it; False when one did not. None when one could not judge and none refused it: that
+    the form is right says nothing of the truth."""
     steps_valid: bool | None
-    """Every step verifier that could judge passed it; None without reasoning or when none could."""
+    """The same of every step verifier; None without reasoning."""
 
     @property
     def verified(self) -> bool:
@@ -80,5 +81,6 @@ def _ask(verifier: Verifier, task: Task, problem: Problem, attempt: Attempt) -> 
 
 def _all_passed(verifiers: Sequence[Verifier], verdicts: Mapping[str, Verdict], judges: Judges) -> bool | None:
     judged = [verdicts[v.name].passed for v in verifiers if v.judges == judges]
-    known = [passed for passed in judged if passed is not None]
-    return all(known) if known else None
+    if False in judged:
+        return False
+    return True if judged and None not in judged else None
