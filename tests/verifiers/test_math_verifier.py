@@ -6,15 +6,17 @@ import pytest
 
 from forethought.core.judging import judge
 from forethought.core.records import Attempt, Problem, Task, Verdict
-from forethought.errors import VerifierError
-from forethought.verifiers.math import MathVerifier
+from forethought.errors import UsageError, VerifierError
+from forethought.verifiers.math import Form, MathVerifier
 
 TASK = Task(name="sums", instructions="Solve it.")
 
 
-def verdict(answer: str, reference: str | None = "72", reasoning: str | None = None) -> Verdict:
+def verdict(
+    answer: str, reference: str | None = "72", reasoning: str | None = None, form: Form = "expression"
+) -> Verdict:
     problem = Problem(task_id=TASK.id, input="?", reference=reference)
-    return MathVerifier().verify(TASK, problem, Attempt(reasoning=reasoning, answer=answer))
+    return MathVerifier(form=form).verify(TASK, problem, Attempt(reasoning=reasoning, answer=answer))
 
 
 @pytest.mark.parametrize(
@@ -103,12 +105,111 @@ def test_without_a_reference_nothing_is_judged() -> None:
     assert verdict("72", reference=None).passed is None
 
 
-def test_what_never_ends_is_not_judged_as_right_and_stops_nothing() -> None:
+NUMBERS = [
+    "72",
+    "The answer is 72",
+    "#### 72",
+    "$72$",
+    "\\boxed{72}",
+    "72.0",
+    "72 apples",
+    "**72**",
+    "Answer: 72 pens.",
+]
+NUMBERS += [
+    "She has 72 more pens!",
+    "72\\text{ pens}",
+    "$72",
+    "So 72.",
+    "Final answer: **72**",
+    "10 + 62 = 72. Answer: 72",
+]
+NO_NUMBERS = [
+    "10+62",
+    "6*12",
+    "10 + 62 = 72",
+    "72%",
+    "7200%",
+    "72\\pm 0",
+    "\\neg 73 72",
+    "144/2",
+    "x = 72",
+    "72 thousand",
+]
+NO_NUMBERS += [
+    "72 or 73",
+    "not 72",
+    "It is not 72 pens.",
+    "about 72",
+    "72 percent",
+    "72² pens",
+    "√72 pens",
+    "minus 72 pens",
+]
+NO_NUMBERS += [
+    "-72",
+    "",
+    "\\frac{144}{2}",
+    "8 \\cdot 9",
+    "72!",
+    "between 70 and 72",
+    "The answer is 10 + 62",
+    "72, 73",
+    "+ 72 * pens",
+]
+
+
+@pytest.mark.parametrize("answer", NUMBERS)
+def test_one_plain_number(answer: str) -> None:
+    assert verdict(answer, form="number").passed is True
+
+
+@pytest.mark.parametrize("answer", NO_NUMBERS)
+def test_no_plain_number(answer: str) -> None:
+    assert verdict(answer, form="number").passed is False
+
+
+def test_a_percentage_is_asked_for_or_wrong() -> None:
+    for answer in ("50%", "50 percent", "\\boxed{50\\%}".replace("\\%", "%")):
+        assert verdict(answer, "50%", form="number").passed is True
+    assert verdict("0.5", "50%", form="number").passed is False
+    assert verdict("1/2", "0.5", form="number").passed is True
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "9^{9^{9^{9}}}",
+        "9**9**9**9",
+        "1000000!",
+        "((9!)!)!",
+        "2^{99999999}",
+        "1" * 500,
+        "72" + "+0" * 500,
+        "9^(9^(9^9))",
+    ],
+)
+def test_an_answer_too_large_to_work_out_is_wrong(answer: str) -> None:
+    problem = Problem(task_id=TASK.id, input="?", reference="72")
+    assert judge([MathVerifier(timeout_s=2.0)], TASK, problem, Attempt(answer=answer)).correct is False
+
+
+def test_a_reference_that_cannot_be_worked_out_is_the_verifiers_fault() -> None:
+    problem = Problem(task_id=TASK.id, input="?", reference="9^{9^{9^{9}}}")
+    assert judge([MathVerifier(timeout_s=2.0)], TASK, problem, Attempt(answer="72")).correct is None
+
+
+def test_an_unknown_form_is_refused() -> None:
+    with pytest.raises(UsageError, match="no form 'word'"):
+        MathVerifier(form="word")  # type: ignore[arg-type]  # the point of the test
+
+
+def test_what_never_ends_is_wrong_and_stops_nothing() -> None:
     verifier = MathVerifier(timeout_s=1.0)
     problem = Problem(task_id=TASK.id, input="?", reference="72")
     for answer in ("9**9**9**9", "9^{9^{9^{9}}}", "(((((1!)!)!)!)!)!" * 20, "99999999!" * 3):
         attempt = Attempt(answer=answer)
-        assert judge([verifier], TASK, problem, attempt).correct is not True
+        assert judge([verifier], TASK, problem, attempt).correct is False
     assert verifier.verify(TASK, problem, Attempt(answer="72")).passed is True
 
 

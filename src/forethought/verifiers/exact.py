@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from typing import Literal
 
 from forethought.core.records import Attempt, Judges, Problem, Task, Verdict
 from forethought.errors import UsageError, VerifierError
-from forethought.verifiers.extract import as_number, final_value
+from forethought.verifiers.extract import as_number, final_value, label_of, plain
 
 Match = Literal["text", "label", "number"]
 
@@ -34,10 +32,8 @@ class ExactVerifier:
             return Verdict(reason="the problem has no reference answer")
         if self.match == "number":
             return _numbers(attempt.answer, problem.reference)
-        said, wanted = _normal(attempt.answer), _normal(problem.reference)
-        if self.match == "label":
-            said = re.sub(r"^(?:so )?(?:the |my )?(?:final )?answer(?: is|:)?[\s:]+(?:that )?", "", said)
-            said = _normal(said)
+        said = label_of(attempt.answer) if self.match == "label" else plain(attempt.answer)
+        wanted = plain(problem.reference)
         same = said == wanted and bool(said)
         return Verdict(value=float(same), passed=same, reason="same" if same else "not the same as the reference")
 
@@ -50,8 +46,3 @@ def _numbers(answer: str, reference: str) -> Verdict:
     said = as_number(stated.value) if stated.value is not None else None
     reason = stated.reason or ("same" if said == wanted else "not the same as the reference")
     return Verdict(value=float(said == wanted), passed=said == wanted, reason=reason)
-
-
-def _normal(text: str) -> str:
-    plain = unicodedata.normalize("NFKC", text).casefold()
-    return " ".join(plain.split()).strip(" \"'`*.,;:!?()[]{}“”‘’")

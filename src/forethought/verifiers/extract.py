@@ -7,6 +7,7 @@ value that happens to be right.
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -15,6 +16,14 @@ MAX_CHARS = 2_000
 _NUMBER = re.compile(r"(?<![\w.])[-+−]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:/\d+(?:\.\d+)?)?(?![\d])%?")
 _MARK = re.compile(r"\b(?:final answer|answer|result)\s*(?:is|:|=)\s*(?:therefore|thus)?\s*:?\s*", re.IGNORECASE)
 _PROSE = re.compile(r"(?<!\\)\b[^\W\d_]{2,}\b")
+_PERCENT = re.compile(r"%|\bper ?cent\b", re.IGNORECASE)
+_ALTERS = re.compile(
+    r"[√^×÷±=<>~≈²³\\]|\d\s*[*+!](?!$)|\b(?:not|no|never|isn't|about|around|almost|nearly|roughly|approximately|under|over"
+    r"|below|above|between|or|(?:less|more|fewer) than|at (?:least|most)|minus|plus|times|negative|squared|cubed|twice"
+    r"|half|thirds?|quarters?|dozens?|hundreds?|thousands?|[mb]illions?)\b",
+    re.IGNORECASE,
+)
+"""What makes the number in a sentence another number than it seems, or none."""
 _LATEX_TEXT = re.compile(r"\\(?:text|mathrm|textbf|mbox)\s*\{[^{}]*\}")
 
 
@@ -24,6 +33,8 @@ class Stated:
 
     value: str | None
     reason: str = ""
+    source: str = ""
+    """The part of the answer that states it, without markup."""
 
 
 def final_value(answer: str) -> Stated:
@@ -39,6 +50,32 @@ def final_value(answer: str) -> Stated:
         if marked:
             return _single(marked[-1])
     return _single(text)
+
+
+def final_number(answer: str) -> Stated:
+    """The final value where it is one plainly written number, unit or not; no expression, no "about 72"."""
+    stated = final_value(answer)
+    if stated.value is None:
+        return stated
+    if as_number(stated.value) is None or _ALTERS.search(stated.source):
+        return Stated(None, "the answer does not state one plain number")
+    if _PERCENT.search(stated.source):
+        return Stated(stated.value.rstrip("%") + "%", source=stated.source)
+    return stated
+
+
+def label_of(text: str) -> str:
+    """What a short answer says, without case, markup, enclosing punctuation and "The answer is"."""
+    said = re.sub(
+        r"^(?:so |thus |therefore,? )?(?:the |my )?(?:final )?answer(?: is\b|:|$)[\s:]*(?:that )?", "", plain(text)
+    )
+    return plain(said)
+
+
+def plain(text: str) -> str:
+    """In one Unicode form, without case, emphasis, spare spaces and enclosing punctuation."""
+    folded = unicodedata.normalize("NFKC", text).casefold().replace("**", "")
+    return " ".join(folded.split()).strip(" \"'`*.,;:!?()[]{}“”‘’")
 
 
 def as_number(text: str) -> Fraction | None:
@@ -58,11 +95,11 @@ def _single(text: str) -> Stated:
     if not expression:
         return Stated(None, "the answer is empty")
     if not _PROSE.search(expression):
-        return Stated(expression)
+        return Stated(expression, source=expression)
     numbers = dict.fromkeys(match[0].lstrip("+") for match in _NUMBER.finditer(expression))
     if len(numbers) != 1:
         return Stated(None, "the answer names several numbers" if numbers else "the answer names no number")
-    return Stated(next(iter(numbers)))
+    return Stated(next(iter(numbers)), source=expression)
 
 
 def _tidy(text: str) -> str:

@@ -21,7 +21,10 @@ def task() -> Task:
             Requirement(name="order", description="The steps follow the story and the last one gives the answer."),
         ),
         style="reasoning",
-        verifiers=(PartSpec(name="math"), PartSpec(name="equations", options={"grounded": True})),
+        verifiers=(
+            PartSpec(name="math", options={"form": "number"}),
+            PartSpec(name="equations", options={"grounded": True}),
+        ),
         solver=PartSpec(name="arithmetic"),
         generator=PartSpec(name="arithmetic"),
         licence="Apache-2.0",
