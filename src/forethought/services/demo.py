@@ -44,7 +44,7 @@ class Plan:
 
 PLANS = {
     "syllogism": Plan(train=700, heldout=200, max_tokens=192),
-    "loan": Plan(train=1500, heldout=200, max_tokens=256),
+    "loan": Plan(train=1500, heldout=200, max_tokens=224, sft={"batch_size": 8}),
     "arithmetic": Plan(train=1500, heldout=200, max_tokens=192),
 }
 FAST = {
