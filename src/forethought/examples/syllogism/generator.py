@@ -1,9 +1,9 @@
 """Seeded syllogisms with distractor facts. A level is the number of hops the search takes.
 
-Yes and no problems look alike: the same number of facts and words, both asked words among the facts, and the same
-chances for what each of them is the subject or object of. Only following the facts tells them apart. A no problem
-asks about a word on another chain (*broken*) or about a word that comes before the start (*reversed*), and its search
-runs exactly as many hops until no fact leads on.
+Yes and no problems look alike: the same number of facts and words, and within two facts of either asked word the same
+chances for what stands there. Only following the facts tells them apart. A no problem asks about a word on another
+chain (*broken*) or about a word that comes before the start (*reversed*), and its search runs exactly as many hops
+until no fact leads on.
 """
 
 from __future__ import annotations
@@ -19,7 +19,12 @@ from forethought.examples.syllogism.words import draw
 
 DEFAULT_LEVELS = (3, 4, 5, 6)
 ALL_LEVELS = tuple(range(2, 10))
-_REVERSED_SHARE = 0.4
+_DEEP_SHARE = 0.4
+"""Problems with two facts or more both before the start and after the target, as a reversed question needs."""
+_REVERSED_SHARE = 0.75
+"""Of the deep no problems."""
+_NEAR = 2
+"""How many facts around the asked words must not give the answer away."""
 
 
 class SyllogismGenerator:
@@ -71,17 +76,23 @@ def _problem(rng: random.Random, hops: int, follows: bool, vocabulary: str) -> P
 
 
 def _plan(rng: random.Random, hops: int, follows: bool) -> _Plan:
-    """Draws the shape. ``before``: something is said to be the start; ``after``: the target is said to be something."""
-    total = 2 * hops + 2
-    turned = rng.random() < _REVERSED_SHARE
-    before, after = (1, 1) if turned else (rng.randint(0, 1), rng.randint(0, 1))
+    """Draws the shape. ``before``: facts that lead to the start; ``after``: facts that lead on from the target."""
+    total = max(2 * hops + 2, hops + 3 * _NEAR + 1)
+    deep = rng.random() < _DEEP_SHARE
+    before, after = (_NEAR, _NEAR) if deep else (rng.randint(0, _NEAR), rng.randint(0, _NEAR))
+    if deep and not follows and rng.random() < _REVERSED_SHARE:
+        lead, back, aside = _stretched(rng, [_NEAR, _NEAR + 1, _NEAR], total - hops)
+        return _Plan((total - aside, aside), (0, lead + back), (0, lead))
+    before, after, rest = _stretched(rng, [before, after, _NEAR], total - hops)
     if follows:
-        first = before + hops + after
-        return _Plan((first, total - first), (0, before), (0, before + hops))
-    if turned:
-        lead, back = rng.choice(((1, 1), (1, 2), (2, 1)))
-        first = lead + back + hops
-        return _Plan((first, total - first), (0, lead + back), (0, lead))
-    first = before + hops
-    second = total - first
-    return _Plan((first, second), (0, before), (1, second - after))
+        return _Plan((total - rest, rest), (0, before), (0, before + hops))
+    return _Plan((before + hops, rest + after), (0, before), (1, rest))
+
+
+def _stretched(rng: random.Random, lengths: list[int], total: int) -> list[int]:
+    """The lengths with what lacks to the total put where it cannot be seen from near: on stretches of two or more."""
+    stretched = list(lengths)
+    long = [index for index, length in enumerate(lengths) if length >= _NEAR]
+    for _ in range(total - sum(lengths)):
+        stretched[rng.choice(long)] += 1
+    return stretched
