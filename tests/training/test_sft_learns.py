@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 
 import pytest
 
@@ -38,7 +39,9 @@ def test_the_embedded_model_learns_to_think_and_answer(tmp_path):
     train, held_out = journeys(192, seed=1), journeys(24, seed=2)
     reporter = SilentReporter()
     config = SFTConfig(epochs=1, batch_size=8, eval_every=6, samples=2, sample_tokens=64)
-    result = SFT(config).train(load("embedded"), train, held_out, style, prompt, tmp_path, reporter)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*remote file.*")  # nothing here is a hub's business
+        result = SFT(config).train(load("embedded"), train, held_out, style, prompt, tmp_path, reporter)
 
     curve = [values["val_loss"] for _, values in reporter.points if "val_loss" in values]
     assert result.steps == 24

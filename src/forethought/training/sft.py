@@ -332,7 +332,9 @@ class SFT:
         from forethought.training.checkpoints import write_folder, write_json
 
         def fill(folder: Path) -> None:
-            trainer.model.save_pretrained(folder, safe_serialization=True)
+            # No vocabulary is changed here; left to find that out, the library would ask a hub about the base.
+            options = {} if self.config.full else {"save_embedding_layers": False}
+            trainer.model.save_pretrained(folder, safe_serialization=True, **options)
             (folder / "README.md").unlink(missing_ok=True)  # the library's own model card, full of blanks
             if self.config.full:
                 loaded.tokenizer.save_pretrained(folder)
