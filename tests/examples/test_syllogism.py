@@ -283,13 +283,50 @@ def test_reachability_agrees_with_z3() -> None:
 # --- judging answers --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("answer", ["yes", "Yes.", "YES", " yes\n", "**Yes**", "Yes, all bloops are lazzies."])
+SAYS_YES = ["yes", "Yes.", "YES", " yes\n", "**Yes**", "The answer is yes.", "Answer: yes", "Final answer: **Yes**"]
+SAYS_YES += ["Definitely yes.", "Yes, definitely.", "So the answer is: yes", "**Answer:** Yes", "Yes, they are."]
+
+
+@pytest.mark.parametrize("answer", SAYS_YES)
 def test_ways_to_say_yes(answer: str) -> None:
     assert judged(CLASSIC, None, answer).correct is True
     assert judged(BROKEN, None, answer).correct is False
 
 
-@pytest.mark.parametrize("answer", ["", "no", "maybe", "yes and no", "yes or no", "The answer is correct", "yesterday"])
+SAYS_NOT_YES = ["", "no", "maybe", "yes and no", "yes or no", "The answer is correct", "yesterday", "yes?! no"]
+SAYS_NOT_YES += [
+    "Yes, but no",
+    "yes if it rains",
+    "Not yes",
+    "Yes, all lazzies are bloops.",
+    "yes, they are not",
+    "yes man",
+]
+SAYS_NOT_YES += ["Yes, it does not follow that all bloops are lazzies.", "yes-ish", "Yes, the moon is a cheese."]
+
+
+def test_a_clause_behind_the_answer_must_agree_with_it() -> None:
+    assert judged(CLASSIC, None, "Yes, all bloops are lazzies.").correct is True
+    assert judged(CLASSIC, None, "Yes, because all bloops are razzies and all razzies are lazzies.").correct is True
+    assert judged(BROKEN, None, "Yes, all bloops are dorps.").correct is False
+    for said in (
+        "No",
+        "The answer is no.",
+        "No, not necessarily.",
+        "No, not all bloops are dorps.",
+        "Definitely not: no",
+    ):
+        assert judged(BROKEN, None, said).correct is (said != "Definitely not: no")
+
+
+@pytest.mark.parametrize(
+    "answer", ["No idea", "no-one can tell", "No one knows.", "no, all bloops are dorps", "Nobody"]
+)
+def test_what_does_not_say_no(answer: str) -> None:
+    assert judged(BROKEN, None, answer).correct is False
+
+
+@pytest.mark.parametrize("answer", SAYS_NOT_YES)
 def test_what_does_not_say_yes(answer: str) -> None:
     assert judged(CLASSIC, None, answer).correct is False
 
@@ -348,6 +385,42 @@ def test_proofs_pass_and_findings_cover_their_sentences() -> None:
 )
 def test_what_is_no_proof(text: str, reasoning: str) -> None:
     assert steps_pass(text, reasoning) is False
+
+
+UNREADABLE = [
+    "Bloops are not razzies.",
+    "No razzies are bloops.",
+    "All razzies are not lazzies.",
+    "Every lazzie fears a bloop.",
+]
+UNREADABLE += [
+    "Some bloops are lazzies.",
+    "A razzie is never a lazzie.",
+    "Lazzies exclude bloops.",
+    "All wugs are not daxes.",
+]
+
+
+@pytest.mark.parametrize("sentence", UNREADABLE)
+def test_a_sentence_about_the_words_that_cannot_be_read_fails(sentence: str) -> None:
+    for reasoning in (f"{sentence} {PROOF}", PROOF.replace(" So ", f" {sentence} So ")):
+        attempt = Attempt(reasoning=reasoning, answer="yes")
+        verdict = SyllogismStepsVerifier().verify(TASK, problem(CLASSIC), attempt)
+        assert verdict.passed is False
+        (finding,) = (finding for finding in verdict.findings if finding.ok is False)
+        assert "could not be read" in finding.message
+        assert reasoning[finding.start : finding.end].rstrip(".") == sentence.rstrip(".")
+
+
+def test_naming_the_other_answer_fails_and_naming_the_right_one_is_no_step() -> None:
+    assert steps_pass(CLASSIC, f"{PROOF} So the answer is yes.") is True
+    assert steps_pass(CLASSIC, f"{PROOF} So the answer is no.") is False
+    assert steps_pass(CLASSIC, "The answer is yes.") is False
+
+
+@pytest.mark.parametrize("remark", ["Let me think.", "Step by step:", "That is clear.", "OK, here we go!", "1."])
+def test_a_remark_about_nothing_in_particular_is_harmless(remark: str) -> None:
+    assert steps_pass(CLASSIC, f"{remark} {PROOF} {remark}") is True
 
 
 def test_without_a_checkable_step_nothing_is_earned() -> None:

@@ -16,9 +16,24 @@ from typing import Literal
 from forethought.core.records import Attempt, Finding, Judges, Problem, Task, Verdict
 from forethought.errors import UnsolvableError
 from forethought.examples.syllogism.puzzle import FACT, NOUN, Pair, Puzzle, fact_pairs, reachable, read
+from forethought.examples.syllogism.words import plural
+from forethought.verifiers.extract import label_of
 
 MAX_CHARS = 50_000
-_ANSWER = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
+MAX_ANSWER = 2_000
+_ANSWER = re.compile(
+    r"(?:(?:definitely|certainly|clearly|surely|absolutely|well|so|therefore|thus)\b[\s,]*)*(?P<said>yes|no)\b(?![-'’])"
+)
+_BARE = {
+    "yes": re.compile(
+        r"(?:yes|definitely|certainly|they (?:definitely |certainly )?are|(?:it|that|this) (?:does|follows|holds))"
+    ),
+    "no": re.compile(
+        r"(?:no|not (?:necessarily|definitely|certainly)|definitely not|they are not|they aren't"
+        r"|(?:it|that|this) (?:does not|doesn't)(?: follow| hold)?)"
+    ),
+}
+"""What may follow a yes or a no besides a clause about the facts."""
 _SENTENCE = re.compile(r"[^.!?;:,\n]+[.!?;:,\n]?")
 _JOIN = re.compile(
     r"(?<=[\w)])\s+(?:and|but|then|because|since|so|which means)\s+(?=(?:all|every|each|any|so|it|therefore|no|not)\s)",
@@ -36,7 +51,8 @@ _DOES_NOT = re.compile(
     r"(?:it does not follow that(?: all)?|it is not certain that all|nothing shows that all|not all|not every)"
     rf" (?P<subject>{NOUN}) (?:are|is)(?: definitely| certainly| necessarily| also)*(?: an?)? (?P<what>{NOUN})"
 )
-Kind = Literal["all", "dead-end", "does-not-follow"]
+_ANSWER_IS = re.compile(r"(?:the |my )?(?:final |right |correct )?answer (?:is|must be|would be) (?P<said>yes|no)\b.*")
+Kind = Literal["all", "dead-end", "does-not-follow", "answer", "unread"]
 
 
 class SyllogismVerifier:
@@ -50,10 +66,10 @@ class SyllogismVerifier:
             puzzle = read(problem.input)
         except UnsolvableError as error:
             return Verdict(reason=str(error))
-        said = answer_of(attempt.answer)
+        said = answer_of(attempt.answer, puzzle)
         right = "yes" if puzzle.follows else "no"
         if said is None:
-            return Verdict(value=0.0, passed=False, reason="the answer is neither 'yes' nor 'no'")
+            return Verdict(value=0.0, passed=False, reason="the answer is neither a plain 'yes' nor a plain 'no'")
         return Verdict(value=float(said == right), passed=said == right, reason=f"the facts entail '{right}'")
 
 
@@ -74,11 +90,39 @@ class SyllogismStepsVerifier:
         return _Search(puzzle).judge(reasoning)
 
 
-def answer_of(text: str) -> str | None:
-    """``yes`` or ``no`` when the text begins with one and never says the other."""
-    match = _ANSWER.match(text)
-    said = {word.lower() for word in re.findall(r"\b(?:yes|no)\b", text, re.IGNORECASE)}
-    return match[1].lower() if match and len(said) == 1 else None
+def answer_of(text: str, puzzle: Puzzle) -> str | None:
+    """``yes`` or ``no`` when that is all a text says, or all it adds are clauses that agree and are true of the puzzle.
+
+    "The answer is yes." and "No, not all bloops are dorps." say so; "No idea" and "yes, all dorps are bloops" do not.
+    """
+    if len(text) > MAX_ANSWER:
+        return None
+    label = label_of(text)
+    match = _ANSWER.match(label)
+    if match is None:
+        return None
+    said, rest = match["said"], label[match.end() :]
+    if rest.strip() and not re.match(r"\s*(?:[,.;:!*()–—-]|because\b|since\b|as\b)", rest):
+        return None
+    agrees = all(_agrees(said, rest[start:end], claims, puzzle) for start, end, claims in _claims(rest, puzzle.words))
+    return said if agrees else None
+
+
+def _agrees(said: str, clause: str, claims: list[_Claim], puzzle: Puzzle) -> bool:
+    if not claims:
+        return _BARE[said].fullmatch(_plain_clause(clause)) is not None or not re.search(r"\w", clause)
+    return all(_true_beside(said, claim, puzzle) for claim in claims)
+
+
+def _true_beside(said: str, claim: _Claim, puzzle: Puzzle) -> bool:
+    """A claim that is true of the facts and no claim of the other answer; whether the answer is right is not asked."""
+    if claim.kind in ("unread", "answer"):
+        return False
+    if (claim.subject, claim.what) == (puzzle.start, puzzle.target):
+        return (claim.kind == "all") == (said == "yes")
+    if claim.kind == "dead-end":
+        return claim.subject not in puzzle.graph
+    return (claim.what in reachable(puzzle.graph, claim.subject)) == (claim.kind == "all")
 
 
 @dataclass(frozen=True)
@@ -103,7 +147,7 @@ class _Search:
     def judge(self, reasoning: str) -> Verdict:
         findings = [
             Finding(start=start, end=end, ok=ok, message=message)
-            for start, end, claims in _claims(reasoning)
+            for start, end, claims in _claims(reasoning, self.puzzle.words)
             for ok, message in [self._weigh(claims)]
         ]
         checked = [finding for finding in findings if finding.ok is not None]
@@ -131,6 +175,11 @@ class _Search:
         return (True, "") if any(ok for ok, _ in verdicts) else (None, verdicts[0][1] if verdicts else "no claim")
 
     def _weigh_one(self, claim: _Claim) -> tuple[bool | None, str]:
+        if claim.kind == "unread":
+            return False, f"this could not be read as a step: '{claim.subject[:80]}'"
+        if claim.kind == "answer":
+            right = (claim.subject == "yes") == self.puzzle.follows
+            return None if right else False, "names the answer" if right else f"the answer is not {claim.subject}"
         for word in filter(None, (claim.subject, claim.what)):
             if word not in self.puzzle.words:
                 return False, f"the facts do not speak of '{word}'"
@@ -201,20 +250,31 @@ class _Search:
         return True, ""
 
 
-def _claims(reasoning: str) -> Iterator[tuple[int, int, list[_Claim]]]:
-    """Each clause with its character span and the claims it makes; a question claims nothing."""
+def _claims(reasoning: str, words: frozenset[str]) -> Iterator[tuple[int, int, list[_Claim]]]:
+    """Each clause with its character span and the claims it makes; a question claims nothing.
+
+    A clause that names the puzzle's words, or speaks of all or none of something, and cannot be read claims something
+    unknown. Only text without such words is harmless.
+    """
     for sentence in _SENTENCE.finditer(reasoning):
         start = sentence.start()
         cuts = [start, *(start + join.start() for join in _JOIN.finditer(sentence[0])), sentence.end()]
         for begin, end in pairwise(cuts):
             clause = reasoning[begin:end]
-            plain = _OPENING.sub("", " ".join(clause.strip(" \t\r\n.!?;:,\"'*-").lower().split()) + " ").strip()
+            plain = _plain_clause(clause)
             if plain:
                 lead = len(clause) - len(clause.lstrip())
-                yield begin + lead, begin + len(clause.rstrip()), [] if clause.rstrip().endswith("?") else _read(plain)
+                asks = clause.rstrip().endswith("?")
+                yield begin + lead, begin + len(clause.rstrip()), [] if asks else _read(plain, words)
 
 
-def _read(clause: str) -> list[_Claim]:
+def _plain_clause(clause: str) -> str:
+    return _OPENING.sub("", " ".join(clause.strip(" \t\r\n.!?;:,\"'*-()–—").lower().split()) + " ").strip()
+
+
+def _read(clause: str, words: frozenset[str]) -> list[_Claim]:
+    if match := _ANSWER_IS.fullmatch(clause):
+        return [_Claim("answer", match["said"])]
     if match := _DEAD_END.fullmatch(clause):
         return [_Claim("dead-end", match["a"] or match["b"] or match["c"])]
     if match := _DOES_NOT.fullmatch(clause):
@@ -223,8 +283,17 @@ def _read(clause: str) -> list[_Claim]:
         try:
             return [_Claim("all", *_plain(pair)) for pair in fact_pairs(match)]
         except UnsolvableError:
-            return []
-    return []
+            return [_Claim("unread", clause)]
+    return [_Claim("unread", clause)] if _speaks_of(clause, words) else []
+
+
+def _speaks_of(clause: str, words: frozenset[str]) -> bool:
+    """Whether a clause names one of the words, in the plural or the singular, or has the form of a fact."""
+    if re.match(r"(?:all|every|each|any|no|some|not|most|few) .*\b(?:are|is|aren't|isn't|be)\b", clause):
+        return True
+    said = re.findall(r"[^\W_][\w'-]*", clause)
+    forms = {*said, *(plural(word) for word in said)}
+    return any(word in forms or (" " in word and word in f" {clause} ") for word in words)
 
 
 def _plain(pair: Pair) -> Pair:
