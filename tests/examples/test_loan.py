@@ -78,6 +78,16 @@ def test_spoiled_step_or_answer_fails(seed: int, data: st.DataObject) -> None:
     assert (judged.correct, judged.steps_valid) == (False, False)
 
 
+def test_unread_talk_of_the_policy_before_a_right_trace_fails() -> None:
+    made = drafts(1)[0]
+    attempt = SOLVER.solve(TASK, made.input)
+    for line in ("total is 99, own is 0", "The firm is a fraud so decline.", "total : 1 + 1 = 99"):
+        talked = attempt.model_copy(update={"reasoning": f"{line}\n{attempt.reasoning}"})
+        assert judge(VERIFIERS, TASK, problem(made), talked).steps_valid is False
+    greeted = attempt.model_copy(update={"reasoning": f"Let me go through this.\n{attempt.reasoning}"})
+    assert judge(VERIFIERS, TASK, problem(made), greeted).steps_valid is True
+
+
 def test_same_seed_makes_the_same_problems_and_another_seed_does_not() -> None:
     drafts.cache_clear()
     first = drafts(50, seed=4)

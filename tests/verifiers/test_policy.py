@@ -194,13 +194,38 @@ def test_reasoning_that_proves_nothing_fails(reasoning: str | None) -> None:
 
 
 def test_remark_between_steps_is_no_claim() -> None:
-    reasoning = "Let me see.\n\n" + TRACE.replace("\nafter 6", "\n  So far so good, 1 + 1 = 3!  \nafter 6")
+    reasoning = "Let me see.\n\n" + TRACE.replace("\nafter 6", "\n  So far so good!  \nafter 6")
     verdict = check_steps(reasoning)
     assert verdict.passed is True
     unclaimed = [finding for finding in verdict.findings if finding.ok is None]
-    assert [reasoning[f.start : f.end] for f in unclaimed] == ["Let me see.", "So far so good, 1 + 1 = 3!"]
+    assert [reasoning[f.start : f.end] for f in unclaimed] == ["Let me see.", "So far so good!"]
     assert verdict.value is not None
     assert verdict.value < 1
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ("out is 99 of course", "arithmetic"),
+        ("OUT : 1 + 1 = 99", "arithmetic"),
+        ("So far so good, 1 + 1 = 3!", "arithmetic"),
+        ("Clearly 7 > 9", "arithmetic"),
+        ("The reader is a thief so refuse.", "conclusion"),
+        ("This must be refused", "conclusion"),
+        ("My decision stands", "conclusion"),
+        ("The child owes nothing", "rule"),
+        ("special cases do not count", "rule"),
+    ],
+)
+def test_line_about_the_policy_that_cannot_be_read_fails_wherever_it_stands(line: str, kind: str) -> None:
+    steps = TRACE.splitlines()
+    for row in range(len(steps)):
+        reasoning = "\n".join([*steps[:row], line, *steps[row:]])
+        verdict = check_steps(reasoning)
+        assert verdict.passed is False
+        (finding,) = (finding for finding in verdict.findings if finding.ok is False)
+        assert reasoning[finding.start : finding.end] == line
+        assert finding.message == f"{kind}: this could not be read as a step of the policy"
 
 
 def test_last_step_must_be_the_answer() -> None:

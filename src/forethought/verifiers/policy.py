@@ -145,6 +145,8 @@ class PolicyVerifier:
 class PolicyStepsVerifier:
     """Every line is read with the solver's own forms; arithmetic, rules and conclusion are checked apart.
 
+    A line that speaks of quantities, rules or outcomes in any other way cannot be checked and fails; remarks do not.
+
     A calculation must quote the true values and have the right result. A rule must quote the input and the quantities
     *as the steps worked them out*, and be applied rightly to those: a wrong sum is one fault, not two. The conclusion
     must follow from the rules as applied, stand last and be the answer. Every rule must be applied.

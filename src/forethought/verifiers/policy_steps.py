@@ -64,7 +64,7 @@ class Conclusion:
 
 @dataclass(frozen=True)
 class Misfit:
-    """A line that claims something in the manner of a step but is no step of this policy."""
+    """A line that claims something, or speaks of what the policy is about, and is no step of this policy."""
 
     kind: Kind
     message: str
@@ -109,6 +109,7 @@ class StepForms:
         }
         self._conclusion = _Form("Reasons: ", _REASONS, ". Decision: ", _WORD, ".")
         self._policy = policy
+        self._words = _telling_words(policy)
 
     def write(self, claim: Claim) -> str:
         """The claim as one line."""
@@ -122,7 +123,7 @@ class StepForms:
                 return self._conclusion.write(decision.reasons, decision.outcome)
 
     def read(self, line: str) -> Claim | Misfit | None:
-        """The claim a line makes; a misfit when it only looks like one; None when it claims nothing of the kind."""
+        """The claim a line makes; a misfit when it may claim something and cannot be read; None for a remark."""
         if values := self._conclusion.read(line):
             return Conclusion(Decision(outcome=values[1], reasons=values[0]))
         for quantity in self._policy.derived:
@@ -143,7 +144,26 @@ class StepForms:
             return Misfit("conclusion", "the conclusion does not read 'Reasons: … . Decision: … .'")
         if re.search(r"\?.*\b(yes|no)\b", line):
             return Misfit("rule", "the policy has no such rule")
-        return None
+        kind = next((kind for kind, words in self._words.items() if words.search(line)), None)
+        return Misfit(kind, "this could not be read as a step of the policy") if kind else None
+
+
+def _telling_words(policy: Policy) -> dict[Kind, re.Pattern[str]]:
+    """What makes a line more than a remark: a sum or comparison in digits, a quantity, a fact, a rule or an outcome."""
+    codes = {rule.name for rule in policy.rules} | {rule.code for rule in policy.rules}
+    stems = [f"{re.escape(outcome.removesuffix('e'))}(?:e|es|s|d|ed|red|ing|ring|al)?" for outcome in policy.outcomes]
+    quantities = [f"{re.escape(quantity.name)}s?" for quantity in policy.derived]
+    named = [f"{re.escape(name)}s?" for name in sorted(policy.facts | codes)]
+    return {
+        "arithmetic": _any_word(quantities, r"(?=.*\d).*(?:[=<>≠≈≤≥]|\d\s*[-+*/×÷]\s*\d)"),
+        "conclusion": _any_word([*stems, "decisions?", "reasons?"]),
+        "rule": _any_word(named),
+    }
+
+
+def _any_word(words: Sequence[str], otherwise: str = "(?!)") -> re.Pattern[str]:
+    said = "|".join(words) or "(?!)"
+    return re.compile(rf"(?<![A-Za-z0-9_])(?:{said})(?![A-Za-z0-9_])|^{otherwise}", re.IGNORECASE)
 
 
 # --- forms ------------------------------------------------------------------------------------------------------------
