@@ -4,10 +4,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from forethought.core.records import Attempt, Outcome
+from forethought.core.records import Attempt, Outcome, Run
 from forethought.errors import UsageError
-from forethought.services import datasets, evaluations
+from forethought.services import datasets, evaluations, runs
 from forethought.services.workbench import Workbench
+from forethought.store.run_queue import RunQueue
 
 
 def test_a_line_cut_by_a_crash_costs_one_outcome(tmp_path):
@@ -31,3 +32,18 @@ def test_a_workspace_opened_by_many_at_once_opens_for_all(tmp_path):
 def test_a_split_that_cannot_be_drawn_is_refused(split):
     with pytest.raises(UsageError):
         datasets.parse_split(split)
+
+
+def test_a_run_that_said_more_than_a_page_is_read_to_its_end_and_apart_from_others(tmp_path):
+    bench = Workbench.open(tmp_path)
+    queue, count = RunQueue(bench.store), 2300
+    talkative, quiet = (queue.enqueue(Run(kind="sft")) for _ in range(2))
+    for run, amount in ((quiet, 1), (talkative, count)):
+        lease = queue.claim(run.id, "somebody").lease
+        points = [(step, {"loss": step / 2, "lost": float("nan")}) for step in range(amount)]
+        written = [(step, {"text": str(step)}) for step in range(amount)]
+        queue.append(lease, log=[f"line {step}" for step in range(amount)], metrics=points, samples=written)
+    assert [line.split(" ", 1)[1] for line in runs.logs(bench, talkative.id)] == [f"line {n}" for n in range(count)]
+    assert runs.curves(bench, talkative.id) == [(n, {"loss": n / 2}) for n in range(count)]
+    assert runs.samples(bench, talkative.id) == [{"step": n, "text": str(n)} for n in range(count)]
+    assert [len(list(said(bench, quiet.id))) for said in (runs.logs, runs.curves, runs.samples)] == [1, 1, 1]

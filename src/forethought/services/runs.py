@@ -16,7 +16,7 @@ from forethought.errors import JobError, UsageError, did_you_mean
 from forethought.jobs import client
 from forethought.jobs.context import PYTHON
 from forethought.services.workbench import Workbench
-from forethought.store.run_queue import RunQueue
+from forethought.store.run_queue import RunQueue, StreamName, StreamRow
 
 STATUSES = ("queued", "running", "done", "failed", "cancelled", "interrupted")
 _RECORDED = ("torch", "transformers", "trl", "peft")
@@ -82,37 +82,21 @@ def list_all(bench: Workbench, status: str | None = None) -> list[Run]:
 
 def logs(bench: Workbench, run_id: str) -> Iterator[str]:
     """The lines a run logged, oldest first."""
-    queue, after = RunQueue(bench.store), 0
-    full_id = bench.store.run(run_id).id
-    while rows := queue.stream("log", full_id, after=after):
-        after = rows[-1].seq
-        for row in rows:
-            yield f"{row.at:%H:%M:%S} {row.value}"
+    return (f"{row.at:%H:%M:%S} {row.value}" for row in _said(bench, run_id, "log"))
 
 
 def curves(bench: Workbench, run_id: str) -> list[tuple[int, dict[str, float]]]:
-    """The points a run measured: (step, values), in order."""
-    queue, after = RunQueue(bench.store), 0
-    run_id = bench.store.run(run_id).id
-    points: list[tuple[int, dict[str, float]]] = []
-    while rows := queue.stream("metrics", run_id, after=after):
-        after = rows[-1].seq
-        for row in rows:
-            if isinstance(row.value, dict):
-                values = {name: float(value) for name, value in row.value.items() if isinstance(value, int | float)}
-                points.append((row.step or 0, values))
-    return points
+    """The points a run measured: (step, values), in order. Values that were not finite are left out."""
+    return [
+        (row.step or 0, {name: float(value) for name, value in row.value.items() if isinstance(value, int | float)})
+        for row in _said(bench, run_id, "metrics")
+        if isinstance(row.value, dict)
+    ]
 
 
 def samples(bench: Workbench, run_id: str) -> list[dict[str, Json]]:
     """What the model wrote while it was trained, in order, each with its ``step``."""
-    queue, after = RunQueue(bench.store), 0
-    full_id = bench.store.run(run_id).id
-    found: list[dict[str, Json]] = []
-    while rows := queue.stream("samples", full_id, after=after):
-        after = rows[-1].seq
-        found += [{"step": row.step, **row.value} for row in rows if isinstance(row.value, dict)]
-    return found
+    return [{"step": row.step, **row.value} for row in _said(bench, run_id, "samples") if isinstance(row.value, dict)]
 
 
 def work(bench: Workbench, *, run: str | None = None, once: bool = False) -> None:
@@ -138,3 +122,12 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def _said(bench: Workbench, run_id: str, name: StreamName) -> Iterator[StreamRow]:
+    """Everything in one stream of a run, oldest first, read a page at a time."""
+    queue, after = RunQueue(bench.store), 0
+    full_id = bench.store.run(run_id).id
+    while rows := queue.stream(name, full_id, after=after):
+        after = rows[-1].seq
+        yield from rows
