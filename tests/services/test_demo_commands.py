@@ -4,13 +4,15 @@ import os
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from forethought.core.seams import SilentReporter
 from forethought.errors import UsageError
 from forethought.services import datasets
-from forethought.services.demo import FAST, PLANS, Demo, Plan
+from forethought.services.demo import Demo
+from forethought.services.demo_script import FAST, PLANS, Plan
 from forethought.services.workbench import Workbench
 
 DATA_STEPS = 5
@@ -38,9 +40,17 @@ def test_every_printed_command_can_be_parsed(task, tmp_path):
     bench = Workbench.open(tmp_path)
     for step in Demo.plan_for(bench, task, tmp_path / "out", fast=True).steps():
         words = shlex.split(step.command)
-        assert words[0] == "forethought"
+        assert Path(words[0]).name == "forethought"
         done = _run([*words[1:], "--help"])
         assert done.returncode == 0, done.stderr
+
+
+def test_what_to_do_next_is_said_for_this_workspace_and_this_program(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    demo = Demo.plan_for(Workbench.open(tmp_path / "w"), "loan", tmp_path / "out")
+    program, *words = shlex.split(demo.next_commands()["talk to the model"])
+    assert Path(program).is_file()
+    assert words == ["--workspace", str(tmp_path / "w"), "models", "chat", "loan"]
 
 
 def test_problems_to_be_judged_on_share_no_group_with_those_to_learn_from(tmp_path):

@@ -28,11 +28,7 @@ def show_demo(bench: Workbench, *, task: str, out: Path, fast: bool, fresh: bool
     if not quiet:
         say.print()
         emit_list(demo.report["arms"], ARM_COLUMNS, as_json=False)
-    say.print(
-        f"\nDone in {(time.monotonic() - began) / 60:.1f} minutes. Now\n"
-        f"  look at the proof   {out / 'report.html'}\n"
-        f"  talk to the model   forethought models chat {task}\n"
-        f"  serve it            forethought serve",
-        soft_wrap=True,
-    )
+    say.print(f"\nDone in {(time.monotonic() - began) / 60:.1f} minutes. Now")
+    for purpose, command in {"look at the proof": str(out / "report.html"), **demo.next_commands()}.items():
+        say.print(f"  {purpose:<20}{command}", soft_wrap=True)
     return demo.report

@@ -8,49 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from shlex import join
 from typing import Any
-from zlib import crc32
 
-from forethought.core.records import Json, Model, Run
+from forethought.core.records import Model, Run
 from forethought.core.seams import Reporter
 from forethought.errors import JobError, NotFoundError, UsageError, did_you_mean
 from forethought.evals.report import Command, ReportExtra
 from forethought.services import data, datasets, evaluations, models, runs, tasks, training
-from forethought.services.workbench import BASE, Workbench
-from forethought.settings import Settings
+from forethought.services.demo_script import FAST, PLANS, Script
+from forethought.services.workbench import Workbench
 
 LABELS = {
     "base": "the base model",
     "few-shot": "the base model with worked examples",
     "answer": "training on answers only",
     "reasoning": "training on reasoning",
-}
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How much data and training a demonstration takes."""
-
-    train: int
-    """Problems to learn from."""
-    heldout: int
-    """Problems of unseen words to be judged on."""
-    max_tokens: int
-    """Longest completion in the evaluation."""
-    level: int | None = None
-    sft: dict[str, Json] = field(default_factory=dict)
-
-
-PLANS = {
-    "syllogism": Plan(train=700, heldout=200, max_tokens=192),
-    "loan": Plan(train=1500, heldout=200, max_tokens=224, sft={"batch_size": 8}),
-    "arithmetic": Plan(train=1500, heldout=200, max_tokens=192),
-}
-FAST = {
-    "syllogism": Plan(train=200, heldout=60, max_tokens=128),
-    "loan": Plan(train=200, heldout=60, max_tokens=192),
-    "arithmetic": Plan(train=200, heldout=60, max_tokens=128),
 }
 
 
@@ -72,11 +44,7 @@ class Demo:
     """The steps for one task, and what they leave behind."""
 
     bench: Workbench
-    task: str
-    out: Path
-    plan: Plan
-    prefix: str
-    """Beginning of the names of everything made."""
+    script: Script
     report: dict[str, Any] = field(default_factory=dict)
     best: str = ""
 
@@ -89,64 +57,86 @@ class Demo:
         prefix = f"{task}-fast" if fast else task
         if fresh:
             prefix = _unused(prefix, {dataset.name for dataset in bench.store.datasets()})
-        return cls(bench, task, out, (FAST if fast else PLANS)[task], prefix)
+        return cls(bench, Script(task, (FAST if fast else PLANS)[task], prefix, bench.workspace.root, out))
 
     def steps(self) -> Iterator[Step]:
         """In order; each may use what the ones before it made."""
-        yield Step("the task", self._cli("task", "example", self.task), self._make_task)
+        script = self.script
+        yield Step("the task", script.make_task(), self._make_task)
         yield Step(
             "problems to learn from, solved and verified",
-            self._generate("train"),
-            lambda r: self._make_problems("train", r),
+            script.generate("train"),
+            lambda reporter: self._make_problems("train", reporter),
         )
         yield Step(
             "problems of unseen words to be judged on",
-            self._generate("heldout"),
-            lambda r: self._make_problems("heldout", r),
+            script.generate("heldout"),
+            lambda reporter: self._make_problems("heldout", reporter),
         )
-        yield Step("the training data, frozen", self._freeze("train"), lambda _: self._make_dataset("train"))
-        yield Step("the held-out problems, frozen", self._freeze("heldout"), lambda _: self._make_dataset("heldout"))
-        yield Step("a model trained on answers only", self._train("answer"), lambda r: self._make_model("answer", r))
-        yield Step("a model trained on reasoning", self._train("reasoning"), lambda r: self._make_model("reasoning", r))
-        yield Step("proof on the held-out problems", self._evaluate(), self._make_evaluation)
-        yield Step("the best model gets the task's name", self._promote(), self._make_alias, needs_result=True)
+        yield Step("the training data, frozen", script.freeze("train"), lambda _: self._make_dataset("train"))
+        yield Step("the held-out problems, frozen", script.freeze("heldout"), lambda _: self._make_dataset("heldout"))
+        yield Step(
+            "a model trained on answers only",
+            script.train("answer"),
+            lambda reporter: self._make_model("answer", reporter),
+        )
+        yield Step(
+            "a model trained on reasoning",
+            script.train("reasoning"),
+            lambda reporter: self._make_model("reasoning", reporter),
+        )
+        yield Step("proof on the held-out problems", script.evaluate(), self._make_evaluation)
+        best = self.best or script.named("reasoning")
+        yield Step("the best model gets the task's name", script.promote(best), self._make_alias, needs_result=True)
+
+    def next_commands(self) -> dict[str, str]:
+        """What to do with the model, and the command for it."""
+        return {
+            "talk to the model": self.script.command("models", "chat", self.script.task),
+            "serve it": self.script.command("serve"),
+        }
 
     # --- what the steps do ----------------------------------------------------------------------------------------
 
     def _make_task(self, _: Reporter) -> str:
-        task = tasks.create_example(self.bench, self.task)
+        task = tasks.create_example(self.bench, self.script.task)
         return f"'{task.name}', revision {task.revision}, {len(task.verifiers)} verifiers"
 
     def _make_problems(self, part: str, reporter: Reporter) -> str:
-        return data.generate(self.bench, self.task, **self._generate_options(part), reporter=reporter).sentence()
+        options = self.script.generate_options(part)
+        return data.generate(self.bench, self.script.task, **options, reporter=reporter).sentence()
 
     def _make_dataset(self, part: str) -> str:
-        name = f"{self.prefix}-{part}"
+        name = self.script.named(part)
         try:
             dataset = datasets.show(self.bench, name)
         except NotFoundError:
-            dataset = datasets.create(self.bench, name, task=self.task, **self._freeze_options(part))
+            options = self.script.freeze_options(part)
+            dataset = datasets.create(self.bench, name, task=self.script.task, **options)
         counts = ", ".join(f"{count} {split}" for split, count in dataset.counts.items())
         return f"'{name}': {counts}, hash {dataset.content_hash[:12]}"
 
     def _make_model(self, style: str, reporter: Reporter) -> str:
-        name = f"{self.prefix}-{style}"
+        name = self.script.named(style)
         model = self._existing_model(name)
         if model is None:
             run = self._unfinished("sft", lambda run: run.config.get("name") == name)
-            self._follow(
-                run
-                or training.submit_sft(
-                    self.bench, dataset=f"{self.prefix}-train", name=name, style=style, config=dict(self.plan.sft)
-                ),
-                reporter,
-            )
+            self._follow(run or self._submit_training(style), reporter)
             model = self.bench.store.model(name)
         return f"'{name}': {training.sentence(model)}"
 
+    def _submit_training(self, style: str) -> Run:
+        return training.submit_sft(
+            self.bench,
+            dataset=self.script.named("train"),
+            name=self.script.named(style),
+            style=style,
+            config=dict(self.script.plan.sft),
+        )
+
     def _make_evaluation(self, reporter: Reporter) -> str:
-        dataset = datasets.show(self.bench, f"{self.prefix}-heldout")
-        wanted = {self.bench.store.model(f"{self.prefix}-{style}").id for style in ("answer", "reasoning")}
+        dataset = datasets.show(self.bench, self.script.named("heldout"))
+        wanted = {self.bench.store.model(self.script.named(style)).id for style in ("answer", "reasoning")}
 
         def same(run: Run) -> bool:
             arms = run.config.get("arms")
@@ -155,108 +145,33 @@ class Demo:
 
         run = next((run for run in runs.list_all(self.bench, "done") if run.kind == "eval" and same(run)), None)
         if run is None:
-            started = self._unfinished("eval", same)
-            run = self._follow(
-                started
-                or evaluations.submit(
-                    self.bench,
-                    dataset=dataset.name,
-                    arms=self._arms(),
-                    shots_from=f"{self.prefix}-train",
-                    max_tokens=self.plan.max_tokens,
-                    report=self._report_extra(),
-                ),
-                reporter,
-            )
-        evaluations.copy_report(self.bench, run.id, self.out)
+            run = self._follow(self._unfinished("eval", same) or self._submit_evaluation(dataset.name), reporter)
+        evaluations.copy_report(self.bench, run.id, self.script.out)
         self.report = evaluations.read_report(self.bench, run.id)
         trained = [arm for arm in self.report["arms"] if arm["name"] in ("answer", "reasoning")]
         best = max(trained, key=lambda arm: (arm["accuracy"] or 0.0, arm["verified_accuracy"] or 0.0))
-        self.best = f"{self.prefix}-{best['name']}"
+        self.best = self.script.named(best["name"])
         return str(self.report["verdict"]["sentence"])
 
-    def _make_alias(self, _: Reporter) -> str:
-        return models.promote(self.bench, self.best, self.task)
-
-    # --- the commands that do the same ----------------------------------------------------------------------------
-
-    def _generate_options(self, part: str) -> dict[str, Any]:
-        options: dict[str, Any] = {
-            "count": self.plan.train,
-            "seed": self._seed(part),
-            "tags": (f"{self.prefix}-{part}",),
-        }
-        if self.plan.level is not None:
-            options["level"] = self.plan.level
-        if part == "heldout":
-            options |= {"count": self.plan.heldout, "vocabulary": "heldout", "solve": False}
-        return options
-
-    def _generate(self, part: str) -> str:
-        options = self._generate_options(part)
-        named = [key for key in ("count", "seed", "level", "vocabulary") if key in options]
-        words = [word for key in named for word in (f"--{key}", str(options[key]))]
-        words += [] if options.get("solve", True) else ["--no-solve"]
-        return self._cli("data", "generate", "--task", self.task, *words, "--tag", *options["tags"])
-
-    def _freeze_options(self, part: str) -> dict[str, Any]:
-        where = f"tag:{self.prefix}-{part}"
-        if part == "heldout":
-            return {"where": where, "kind": "problems", "split": "test=1"}
-        return {"where": f"{where} verified:yes", "split": "train=0.95,val=0.05"}
-
-    def _freeze(self, part: str) -> str:
-        options = self._freeze_options(part)
-        kind = ["--kind", options["kind"]] if "kind" in options else []
-        return self._cli(
-            "dataset", "create", f"{self.prefix}-{part}", "--task", self.task,
-            "--filter", options["where"], *kind, "--split", options["split"],
-        )  # fmt: skip
-
-    def _train(self, style: str) -> str:
-        options = [word for key, value in self.plan.sft.items() for word in (f"--{key.replace('_', '-')}", str(value))]
-        name = f"{self.prefix}-{style}"
-        return self._cli(
-            "train", "sft", "--dataset", f"{self.prefix}-train", "--style", style, "--name", name, *options
-        )
-
-    def _arms(self) -> list[str]:
-        return [
-            f"base={BASE}@answer",
-            f"few-shot={BASE}+few-shot@reasoning",
-            f"answer={self.prefix}-answer",
-            f"reasoning={self.prefix}-reasoning",
-        ]
-
-    def _evaluate(self) -> str:
-        arms = [word for arm in self._arms() for word in ("--arm", arm)]
-        return self._cli(
-            "eval", "run", "--dataset", f"{self.prefix}-heldout", *arms, "--shots-from", f"{self.prefix}-train",
-            "--max-tokens", str(self.plan.max_tokens), "--out", str(self.out),
-        )  # fmt: skip
-
-    def _promote(self) -> str:
-        return self._cli("models", "promote", self.best or f"{self.prefix}-reasoning", self.task)
-
-    # --- helpers --------------------------------------------------------------------------------------------------
-
-    def _report_extra(self) -> ReportExtra:
+    def _submit_evaluation(self, dataset: str) -> Run:
         steps = [step for step in self.steps() if not step.needs_result]
-        return ReportExtra(
-            labels=LABELS,
-            headline=("reasoning", "answer"),
-            commands=tuple(Command(purpose=step.title, command=step.command) for step in steps),
+        return evaluations.submit(
+            self.bench,
+            dataset=dataset,
+            arms=self.script.arms(),
+            shots_from=self.script.named("train"),
+            max_tokens=self.script.plan.max_tokens,
+            report=ReportExtra(
+                labels=LABELS,
+                headline=("reasoning", "answer"),
+                commands=tuple(Command(purpose=step.title, command=step.command) for step in steps),
+            ),
         )
 
-    def _cli(self, *words: str) -> str:
-        """A command line that works on this very workspace from any folder."""
-        here = self.bench.workspace.root
-        elsewhere = [] if here == Settings.read().workspace.resolve() else ["--workspace", str(here)]
-        return join(["forethought", *elsewhere, *words])
+    def _make_alias(self, _: Reporter) -> str:
+        return models.promote(self.bench, self.best, self.script.task)
 
-    def _seed(self, part: str) -> int:
-        """Of its own for every demonstration, so that none finds its problems under another one's tag."""
-        return crc32(f"{self.prefix}-{part}".encode()) % 100_000
+    # --- going on from an earlier demonstration -------------------------------------------------------------------
 
     def _existing_model(self, name: str) -> Model | None:
         return next((model for model in self.bench.store.models() if model.name == name), None)
