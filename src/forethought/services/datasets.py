@@ -6,7 +6,9 @@ import hashlib
 import json
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 
 from pydantic import ValidationError
@@ -46,15 +48,15 @@ def create(
     spec = parse_split(split, seed=seed, stratify=stratify)
     chosen_kind = _kind(kind)
     stored_task = bench.store.task(task)
-    items = _problems(bench, stored_task, where) if chosen_kind == "problems" else _traces(bench, stored_task, where)
+    gather = _problems if chosen_kind == "problems" else _traces
+    asked, items = gather(bench, stored_task, where)
     if not items:
         what = "problem" if chosen_kind == "problems" else "trace"
         raise DataError(
             f"No {what} of task '{task}' matches '{where or 'everything'}'.",
             hint="See what there is with 'forethought data list'.",
         )
-    problems = {problem.id: problem for problem, _ in items.values()}
-    refuse_unsound(Parts(stored_task).verifiers, stored_task, problems.values())
+    refuse_unsound(Parts(stored_task).verifiers, stored_task, asked.values())
     parts = _draw(items, spec)
     dataset = Dataset(
         name=must_be_name(name),
@@ -131,22 +133,40 @@ def parse_split(text: str, *, seed: int = 0, stratify: str = "") -> SplitSpec:
         raise UsageError(f"The split '{text}' cannot be drawn: {first_fault(error)}.") from None
 
 
-Items = Mapping[str, tuple[Problem, Trace | None]]
-"""Item id -> its problem, and its trace where the dataset is of traces."""
+@dataclass(frozen=True)
+class _Item:
+    """A problem, and the attempt at it where the dataset is of traces."""
+
+    problem: Problem
+    trace: Trace | None = None
+
+    @cached_property
+    def content(self) -> str:
+        """SHA-256 of what the item says; ids are no part of it."""
+        trace = self.trace
+        said = [self.problem.input, self.problem.reference, trace and trace.reasoning, trace and trace.answer]
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
-def _traces(bench: Workbench, task: Task, where: str) -> Items:
-    items: dict[str, tuple[Problem, Trace | None]] = {}
+_Items = Mapping[str, _Item]
+"""By item id: a trace's or a problem's."""
+
+
+def _traces(bench: Workbench, task: Task, where: str) -> tuple[dict[str, Problem], _Items]:
+    """The problems that were attempted, by id, and the usable attempts."""
+    asked: dict[str, Problem] = {}
+    items: dict[str, _Item] = {}
     for page in trace_pages(bench, task, filter_for(where)):
         usable = [trace for trace in page if trace.failure is None]
-        found = bench.store.problems_by_id([trace.problem_id for trace in usable])
-        items |= {trace.id: (found[trace.problem_id], trace) for trace in usable}
-    return items
+        asked |= bench.store.problems_by_id([key for trace in usable if (key := trace.problem_id) not in asked])
+        items |= {trace.id: _Item(asked[trace.problem_id], trace) for trace in usable}
+    return asked, items
 
 
-def _problems(bench: Workbench, task: Task, where: str) -> Items:
+def _problems(bench: Workbench, task: Task, where: str) -> tuple[dict[str, Problem], _Items]:
     accepts = problem_predicate(filter_for(where))
-    return {problem.id: (problem, None) for problem in bench.store.problems(task.id) if accepts(problem)}
+    asked = {problem.id: problem for problem in bench.store.problems(task.id) if accepts(problem)}
+    return asked, {key: _Item(problem) for key, problem in asked.items()}
 
 
 def _ids(bench: Workbench, dataset: Dataset, part: str) -> Sequence[str]:
@@ -161,16 +181,11 @@ def _kind(kind: str) -> DatasetKind:
     return cast(DatasetKind, kind)
 
 
-def _draw(items: Items, spec: SplitSpec) -> dict[str, list[str]]:
+def _draw(items: _Items, spec: SplitSpec) -> dict[str, list[str]]:
     """The split, drawn from what the items say and not from their ids: the same content is dealt out alike anywhere."""
-    named = {f"{_content(problem, trace)}:{key}": key for key, (problem, trace) in items.items()}
-    drawn = draw_split([_split_item(name, items[key][0], spec) for name, key in named.items()], spec)
+    named = {f"{item.content}:{key}": key for key, item in items.items()}
+    drawn = draw_split([_split_item(name, items[key].problem, spec) for name, key in named.items()], spec)
     return {part: [named[name] for name in names] for part, names in drawn.items()}
-
-
-def _content(problem: Problem, trace: Trace | None) -> str:
-    said = [problem.input, problem.reference, trace and trace.reasoning, trace and trace.answer]
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def _split_item(key: str, problem: Problem, spec: SplitSpec) -> SplitItem:
@@ -183,26 +198,25 @@ def _split_item(key: str, problem: Problem, spec: SplitSpec) -> SplitItem:
     return SplitItem(id=key, group=problem.group or input_key(problem.input), stratum=str(strata[spec.stratify]))
 
 
-def _content_hash(parts: Mapping[str, Sequence[str]], items: Items) -> str:
+def _content_hash(parts: Mapping[str, Sequence[str]], items: _Items) -> str:
     digest = hashlib.sha256()
     for part in sorted(parts):
         for key in parts[part]:
-            problem, trace = items[key]
-            digest.update(f"{part}:{_content(problem, trace)}".encode())
-            digest.update(b"\n")
+            digest.update(f"{part}:{items[key].content}\n".encode())
     return digest.hexdigest()
 
 
-def _health(items: Iterable[tuple[Problem, Trace | None]]) -> dict[str, Json]:
+def _health(items: Collection[_Item]) -> dict[str, Json]:
     """Balance of answers and levels, and how long the reasoning is."""
-    pairs = list(items)
-    answers = Counter((problem.reference or "")[:80] for problem, _ in pairs)
-    levels = Counter(str(problem.level) for problem, _ in pairs if problem.level is not None)
-    lengths = [len(trace.reasoning) for _, trace in pairs if trace and trace.reasoning]
+    problems = [item.problem for item in items]
+    traces = [item.trace for item in items if item.trace is not None]
+    answers = Counter((problem.reference or "")[:80] for problem in problems)
+    levels = Counter(str(problem.level) for problem in problems if problem.level is not None)
+    lengths = [len(trace.reasoning) for trace in traces if trace.reasoning]
     return {
         "answers": dict(answers.most_common(20)),
         "levels": dict(sorted(levels.items())),
-        "without_reasoning": sum(1 for _, trace in pairs if trace and not trace.reasoning),
+        "without_reasoning": sum(1 for trace in traces if not trace.reasoning),
         "reasoning_characters": {
             "shortest": min(lengths, default=0),
             "median": statistics.median(lengths) if lengths else 0,
