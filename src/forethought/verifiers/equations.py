@@ -46,7 +46,7 @@ class EquationsVerifier:
         self.leads_to_answer = leads_to_answer
         self.grounded = grounded
 
-    def verify(self, task: Task, problem: Problem, attempt: Attempt) -> Verdict:  # noqa: ARG002 - the contract
+    def verify(self, task: Task, problem: Problem, attempt: Attempt) -> Verdict:
         reasoning = attempt.reasoning or ""
         if len(reasoning) > MAX_CHARS:
             return Verdict(value=0.0, passed=False, reason=f"the reasoning is over {MAX_CHARS} characters")

@@ -27,7 +27,7 @@ class ExactVerifier:
             raise UsageError(f"'exact' cannot match '{match}'.", hint="Known: text, label, number.")
         self.match = match
 
-    def verify(self, task: Task, problem: Problem, attempt: Attempt) -> Verdict:  # noqa: ARG002 - the contract
+    def verify(self, task: Task, problem: Problem, attempt: Attempt) -> Verdict:
         if problem.reference is None:
             return Verdict(reason="the problem has no reference answer")
         if self.match == "number":

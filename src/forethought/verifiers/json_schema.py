@@ -25,7 +25,7 @@ class JsonSchemaVerifier:
     def __init__(self, timeout_s: float = 5.0) -> None:
         self.timeout_s = timeout_s
 
-    def verify(self, task: Task, problem: Problem, attempt: Attempt) -> Verdict:  # noqa: ARG002 - the contract
+    def verify(self, task: Task, problem: Problem, attempt: Attempt) -> Verdict:
         if task.output_schema is None:
             return Verdict(reason="the task has no output schema")
         if len(attempt.answer) > MAX_CHARS:

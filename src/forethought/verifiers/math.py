@@ -40,7 +40,7 @@ class MathVerifier:
         self.timeout_s = timeout_s
         self.form = form
 
-    def verify(self, task: Task, problem: Problem, attempt: Attempt) -> Verdict:  # noqa: ARG002 - the contract
+    def verify(self, task: Task, problem: Problem, attempt: Attempt) -> Verdict:
         if problem.reference is None:
             return Verdict(reason="the problem has no reference answer")
         gold = final_value(problem.reference).value or problem.reference

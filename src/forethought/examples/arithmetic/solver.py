@@ -31,7 +31,7 @@ class ArithmeticSolver:
 
     name = "arithmetic"
 
-    def solve(self, task: Task, problem_input: Json) -> Attempt:  # noqa: ARG002 - the contract of a solver
+    def solve(self, task: Task, problem_input: Json) -> Attempt:
         if not isinstance(problem_input, str) or len(problem_input) > MAX_CHARS:
             raise UnsolvableError("A word problem is a text of at most 10,000 characters.")
         sentences = re.findall(r"[^.?]+[.?]", " ".join(problem_input.split()))

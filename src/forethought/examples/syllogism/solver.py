@@ -14,7 +14,7 @@ class SyllogismSolver:
 
     name = "syllogism"
 
-    def solve(self, task: Task, problem_input: Json) -> Attempt:  # noqa: ARG002 - the contract of a solver
+    def solve(self, task: Task, problem_input: Json) -> Attempt:
         puzzle = read(problem_input)
         if puzzle.start == puzzle.target:
             raise UnsolvableError(f"The question asks whether '{puzzle.start}' are themselves; there is nothing to do.")

@@ -61,7 +61,7 @@ class SyllogismVerifier:
     name = "syllogism"
     judges: Judges = "answer"
 
-    def verify(self, task: Task, problem: Problem, attempt: Attempt) -> Verdict:  # noqa: ARG002 - the contract
+    def verify(self, task: Task, problem: Problem, attempt: Attempt) -> Verdict:
         try:
             puzzle = read(problem.input)
         except UnsolvableError as error:
@@ -79,7 +79,7 @@ class SyllogismStepsVerifier:
     name = "syllogism-steps"
     judges: Judges = "steps"
 
-    def verify(self, task: Task, problem: Problem, attempt: Attempt) -> Verdict:  # noqa: ARG002 - the contract
+    def verify(self, task: Task, problem: Problem, attempt: Attempt) -> Verdict:
         try:
             puzzle = read(problem.input)
         except UnsolvableError as error:
