@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import json
 import math
+import os
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -195,6 +197,20 @@ def test_a_report_is_replaced_whole_and_leaves_nothing_behind(tmp_path, task, pr
         write_report(tmp_path, "second", task, [], [], problems)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.json"]
     assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["title"] == "first"
+
+
+def test_a_disk_that_fills_up_leaves_the_old_report(tmp_path, monkeypatch, task, problems, verifiers, arms):
+    evaluations = evaluate(task, problems, arms[:1], verifiers, SilentReporter())
+    before = [path.read_bytes() for path in write_report(tmp_path, "first", task, evaluations, [], problems)]
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_report(tmp_path, "second", task, evaluations, [], problems)
+    assert [(tmp_path / name).read_bytes() for name in ("report.html", "report.json")] == before
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_the_problems_hash_depends_on_content_and_order_only(task, problems, verifiers, arms):

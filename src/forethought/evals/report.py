@@ -9,9 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import platform
-import tempfile
 from collections.abc import Sequence
 from datetime import datetime
 from importlib.metadata import version
@@ -20,6 +18,7 @@ from typing import Any
 
 from pydantic import Field
 
+from forethought.core.files import write_text
 from forethought.core.ids import utc_now
 from forethought.core.records import Evaluation, Frozen, Json, Problem, Task
 from forethought.core.stats import chance_level
@@ -77,8 +76,8 @@ def write_report(
     data = report_data(title, task, evaluations, comparisons, problems, extra)
     folder.mkdir(parents=True, exist_ok=True)
     html_path, json_path = folder / "report.html", folder / "report.json"
-    _write_whole(json_path, json.dumps(data, indent=2, allow_nan=False) + "\n")
-    _write_whole(html_path, render_page(data, evaluations, problems))
+    write_text(json_path, json.dumps(data, indent=2, allow_nan=False) + "\n")
+    write_text(html_path, render_page(data, evaluations, problems))
     return html_path, json_path
 
 
@@ -175,18 +174,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return value
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Temp file in the same folder, synced, renamed."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -13,6 +12,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
+from forethought.core.files import replacing_file
 from forethought.core.records import Dataset, Evaluation, Frozen, Json, Outcome, Prompt, Run, Sampling, Task, dump
 from forethought.errors import DataError, NotFoundError, UsageError
 from forethought.evals.compare import compare as compare_arms
@@ -174,9 +174,8 @@ def copy_report(bench: Workbench, run_id: str, out: Path) -> Path:
     must_be_writable(out)
     try:
         for name in ("report.json", "report.html"):
-            temporary = out / f".{name}.tmp-{os.getpid()}"
-            shutil.copyfile(source / name, temporary)
-            temporary.replace(out / name)
+            with replacing_file(out / name) as new:
+                shutil.copyfile(source / name, new)
     except OSError as error:
         raise UsageError(f"Cannot write the report to {out}: {error.strerror}.") from error
     return out / "report.html"
