@@ -9,12 +9,11 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
-import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from forethought.engine.files import fsync_folder, sha256_of, write_text_durably
+from forethought.core.files import replacing_folder, sha256_of
 from forethought.engine.optional import require
 from forethought.errors import MissingExtraError, ModelFileError
 
@@ -46,7 +45,7 @@ def embedded_folder(cache: Path | None = None) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(cache / f"{folder.name}.lock"):
         if not is_intact(folder):
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)  # the disk may have no room for it twice
             _prepare(gguf, folder)
     _verified.add(folder)
     return folder
@@ -77,20 +76,11 @@ def is_intact(folder: Path) -> bool:
 
 
 def _prepare(gguf: Path, folder: Path) -> None:
-    """Writes everything into a temporary folder beside the target; the manifest last, then one rename."""
-    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        _dequantise(gguf, work)
-        files = {path.name: sha256_of(path) for path in sorted(work.iterdir())}
+    with replacing_folder(folder) as new:
+        _dequantise(gguf, new)
+        files = {path.name: sha256_of(path) for path in sorted(new.iterdir())}
         manifest = {"layout": LAYOUT, "source": gguf.name, "package": f"{PACKAGE} {_package_version()}", "files": files}
-        write_text_durably(work / MANIFEST, json.dumps(manifest, indent=1))
-        fsync_folder(work)
-        work.chmod(0o755)
-        work.rename(folder)
-        fsync_folder(folder.parent)
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
+        (new / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
 
 
 def _dequantise(gguf: Path, out: Path) -> None:

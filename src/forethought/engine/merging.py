@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forethought.engine.files import fsync_folder
+from forethought.core.files import replacing_folder
 from forethought.engine.loading import LoadedModel, attach, load
 from forethought.engine.precision import cast_weights, resolve_dtype
 from forethought.errors import ModelFileError
@@ -35,19 +33,21 @@ def load_merged(
 
 
 def save(loaded: LoadedModel, folder: Path) -> Path:
-    """Writes weights (safetensors) and tokenizer; the folder appears whole or not at all. ``folder`` may be empty."""
-    temporary = folder.with_name(f".{folder.name}.tmp-{os.getpid()}")
+    """Writes weights (safetensors) and tokenizer; the folder appears whole or not at all.
+
+    ModelFileError when ``folder`` is there and not empty, or when the disk refuses.
+    """
+    from safetensors import SafetensorError
+
+    if folder.is_dir() and any(folder.iterdir()):
+        raise ModelFileError(f"{folder} is not empty.", hint="Name a folder that is, or that is yet to be made.")
     try:
-        temporary.mkdir(parents=True)
-        loaded.model.save_pretrained(temporary, safe_serialization=True)
-        loaded.tokenizer.save_pretrained(temporary)
-        fsync_folder(temporary)
-        if folder.exists():
-            folder.rmdir()
-        temporary.replace(folder)
-    except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
+        with replacing_folder(folder) as new:
+            loaded.model.save_pretrained(new, safe_serialization=True)
+            loaded.tokenizer.save_pretrained(new)
+    except (OSError, SafetensorError) as error:
         raise ModelFileError(
-            f"The model could not be written to {folder}: {error.strerror or error}.", hint="Is the disk full?"
+            f"The model could not be written to {folder}: {getattr(error, 'strerror', None) or error}.",
+            hint="Is the disk full?",
         ) from error
     return folder
