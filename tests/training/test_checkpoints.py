@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import itertools
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from forethought.errors import TrainingError
-from forethought.training.checkpoints import Checkpoints, damage, recover, write_folder
+from forethought.training.checkpoints import Checkpoints, damage, write_folder
 
 
 def filled(text):
@@ -132,44 +130,6 @@ def test_a_writer_killed_while_writing_leaves_a_whole_checkpoint(tmp_path, after
     step = int(newest.name.removeprefix("step-"))
     assert step >= after
     assert (newest / "weights.safetensors").read_bytes() == bytes([step % 256]) * 2_000_000
-
-
-def write_and_die(target, survived):
-    """Replaces the folder in a child that is killed at the call after so many; True when it lived to the end."""
-    child = os.fork()
-    if child == 0:
-        left = [survived]
-        for module, name in ((os, "replace"), (os, "fsync"), (shutil, "rmtree")):
-            setattr(module, name, mortal(getattr(module, name), left))
-        write_folder(target, filled("new"))
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-
-
-def mortal(function, left):
-    def call(*args, **kwargs):
-        left[0] -= 1
-        if left[0] < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return function(*args, **kwargs)
-
-    return call
-
-
-def test_a_writer_killed_at_any_call_leaves_the_old_folder_or_the_new(tmp_path):
-    target, seen = tmp_path / "adapter", []
-    for survived in itertools.count():
-        write_folder(target, filled("old"))
-        lived = write_and_die(target, survived)
-        recover(tmp_path)
-        assert damage(target) is None, f"killed after {survived} calls"
-        assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
-        seen.append((target / "weights.safetensors").read_text())
-        if lived:
-            break
-    assert seen == sorted(seen, reverse=True)
-    assert seen.count("old") > 3
-    assert seen.count("new") > 1
 
 
 def test_a_swap_that_a_kill_cut_in_two_is_finished_where_the_run_starts_again(tmp_path):

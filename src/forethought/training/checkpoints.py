@@ -1,9 +1,8 @@
 """Checkpoints that are whole or absent.
 
-A checkpoint is written into a temporary folder, every file flushed to disk, a manifest with the SHA-256 of each file
-last, and then renamed into place: a process killed at any moment leaves the previous one intact. A folder that is
-there already is renamed aside first and deleted last; ``recover`` finishes a swap cut in two. Loading verifies the
-manifest, so flipped bytes are found and the newest checkpoint that is still whole is used instead.
+A checkpoint is written as ``core.files`` writes folders: a process killed at any moment leaves the previous one intact.
+Its manifest holds the SHA-256 of each file. Loading verifies it, so flipped bytes are found and the newest checkpoint
+that is still whole is used instead.
 
     checkpoints/
       step-00000050/  weights.safetensors  optimizer.safetensors  trainer_state.json  state.json  manifest.json
@@ -13,9 +12,7 @@ manifest, so flipped bytes are found and the newest checkpoint that is still who
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,6 +22,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from forethought.core.files import recover, replacing_folder, sha256_of
 from forethought.errors import TrainingError
 
 WEIGHTS = "weights.safetensors"
@@ -33,8 +31,6 @@ STATE = "state.json"
 MANIFEST = "manifest.json"
 _PREFIX = "step-"
 _BEST = "best-"
-_TEMPORARY = ".writing-"
-_REPLACED = ".replaced-"
 
 
 class Checkpoints:
@@ -85,45 +81,14 @@ class Checkpoints:
 
 
 def write_folder(target: Path, fill: Callable[[Path], None]) -> Path:
-    """Writes a folder atomically: ``fill`` a temporary neighbour, sync, manifest last, swap with ``target``."""
-    recover(target.parent)
-    temporary = target.with_name(f"{_TEMPORARY}{target.name}")
+    """Writes a folder whole or not at all, with a manifest of what ``fill(folder)`` put there. For flat folders."""
     try:
-        temporary.mkdir(parents=True)
-        fill(temporary)
-        hashes = {path.name: _sync_and_hash(path) for path in sorted(temporary.iterdir())}
-        write_json(temporary / MANIFEST, {"sha256": hashes})
-        _sync_and_hash(temporary / MANIFEST)
-        _sync_folder(temporary)
-        _swap(temporary, target)
+        with replacing_folder(target) as new:
+            fill(new)
+            write_json(new / MANIFEST, {"sha256": {path.name: sha256_of(path) for path in sorted(new.iterdir())}})
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        recover(target.parent)
         raise _not_written(target, error) from error
     return target
-
-
-def _swap(new: Path, target: Path) -> None:
-    """``new`` becomes ``target``. At every moment one whole folder is there, and ``recover`` finds it."""
-    replaced = target.with_name(f"{_REPLACED}{target.name}")
-    if target.exists():
-        target.replace(replaced)
-    new.replace(target)
-    _sync_folder(target.parent)
-    shutil.rmtree(replaced, ignore_errors=True)
-
-
-def recover(parent: Path) -> None:
-    """Finishes what a kill left half-done among the folders in ``parent``; for the one process that writes there."""
-    for replaced in parent.glob(f"{_REPLACED}*"):
-        target = replaced.with_name(replaced.name.removeprefix(_REPLACED))
-        new = replaced.with_name(f"{_TEMPORARY}{target.name}")
-        if not target.exists():
-            (new if damage(new) is None else replaced).replace(target)
-            _sync_folder(parent)
-        shutil.rmtree(replaced, ignore_errors=True)
-    for unfinished in parent.glob(f"{_TEMPORARY}*"):
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def damage(folder: Path) -> str | None:
@@ -136,7 +101,7 @@ def damage(folder: Path) -> str | None:
         path = folder / name
         if not path.is_file():
             return f"{name} is missing"
-        if _hash(path) != expected:
+        if sha256_of(path) != expected:
             return f"{name} has changed"
     return None
 
@@ -200,25 +165,6 @@ def load_random_state(folder: Path) -> None:
     torch.set_rng_state(stored["rng.cpu"])
     if torch.cuda.is_available() and "rng.cuda" in stored:
         torch.cuda.set_rng_state(stored["rng.cuda"])
-
-
-def _sync_and_hash(path: Path) -> str:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-    return _hash(path)
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _not_written(target: Path, error: Exception) -> TrainingError:

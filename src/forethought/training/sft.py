@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from forethought.core.files import recover
 from forethought.core.records import Json, Prompt
 from forethought.core.seams import Example, Reporter, SilentReporter, Style
 from forethought.errors import TrainingError
@@ -155,8 +156,6 @@ class SFT:
         Raises DataError (no examples, over-long ones), TrainingError (labels that do not read back, a diverged loss,
         a full disk, not enough memory, a checkpoint of another run) and JobCancelled (a checkpoint is left).
         """
-        from forethought.training.checkpoints import recover
-
         reporter = reporter or SilentReporter()
         recover(output)
         rows = self._encode(loaded, train, style, prompt)
