@@ -46,6 +46,17 @@ def test_any_damage_is_found_and_named(tmp_path, harm):
     assert "step-00000002 is damaged" in lines[0]
 
 
+def test_files_in_inner_folders_are_written_and_watched_too(tmp_path):
+    def fill(folder):
+        (folder / "additional_chat_templates").mkdir()
+        (folder / "additional_chat_templates" / "tool_use.jinja").write_text("{{ messages }}")
+
+    model = write_folder(tmp_path / "model", fill)
+    assert damage(model) is None
+    (model / "additional_chat_templates" / "tool_use.jinja").write_text("{{ evil }}")
+    assert damage(model) == "additional_chat_templates/tool_use.jinja has changed"
+
+
 def test_a_half_written_checkpoint_is_none(tmp_path):
     store = Checkpoints(tmp_path)
 

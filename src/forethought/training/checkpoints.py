@@ -81,11 +81,13 @@ class Checkpoints:
 
 
 def write_folder(target: Path, fill: Callable[[Path], None]) -> Path:
-    """Writes a folder whole or not at all, with a manifest of what ``fill(folder)`` put there. For flat folders."""
+    """Writes a folder whole or not at all, with a manifest of what ``fill(folder)`` put there."""
     try:
         with replacing_folder(target) as new:
             fill(new)
-            write_json(new / MANIFEST, {"sha256": {path.name: sha256_of(path) for path in sorted(new.iterdir())}})
+            files = [path for path in sorted(new.rglob("*")) if path.is_file()]
+            hashes = {path.relative_to(new).as_posix(): sha256_of(path) for path in files}
+            write_json(new / MANIFEST, {"sha256": hashes})
     except (OSError, SafetensorError) as error:
         raise _not_written(target, error) from error
     return target
