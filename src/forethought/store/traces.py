@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, insert, or_, select, text, update
@@ -29,16 +28,6 @@ from forethought.store.tables import (
 )
 
 TraceOrder = Literal["oldest", "newest", "best", "longest"]
-
-
-@dataclass(frozen=True)
-class TraceRow:
-    """A trace with what the store knows of it, for listings."""
-
-    trace: Trace
-    verified: bool | None
-    rating: float | None
-    repaired: bool
 
 
 class Traces(Database):
@@ -91,27 +80,17 @@ class Traces(Database):
         after: str | None = None,
         order: TraceOrder = "oldest",
     ) -> list[Trace]:
-        """One page of the traces that match: at most ``limit``, from behind the trace ``after``."""
-        return [row.trace for row in self.trace_rows(where, task_id=task_id, limit=limit, after=after, order=order)]
+        """One page of the traces that match: at most ``limit``, from behind the trace ``after``.
 
-    def trace_rows(
-        self,
-        where: FilterSpec | str = EVERYTHING,
-        *,
-        task_id: str | None = None,
-        limit: int | None = None,
-        after: str | None = None,
-        order: TraceOrder = "oldest",
-    ) -> list[TraceRow]:
-        """``traces``, each with its verdict and rating. Unrated traces come last in the order ``best``."""
-        columns = select(traces.c.seq, traces.c.verified, traces.c.rating, traces.c.repaired)
+        Unrated traces come last in the order ``best``.
+        """
         with self.read() as connection:
-            query = self._matching(connection, columns, where, task_id)
+            query = self._matching(connection, select(traces.c.seq), where, task_id)
             if after is not None:
                 query = query.where(_behind(find(connection, traces, after, "trace"), order))
-            page = connection.execute(query.order_by(*_ordering(order)).limit(limit)).all()
-            records = _records(connection, [row.seq for row in page])
-        return [TraceRow(records[row.seq], row.verified, row.rating, row.repaired) for row in page]
+            seqs = connection.execute(query.order_by(*_ordering(order)).limit(limit)).scalars().all()
+            records = _records(connection, seqs)
+        return [records[seq] for seq in seqs]
 
     def trace_ids(self, where: FilterSpec | str = EVERYTHING, *, task_id: str | None = None) -> list[str]:
         """The ids of all traces that match, oldest first."""
