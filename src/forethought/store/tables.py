@@ -2,7 +2,7 @@
 
 Conventions. ``record`` is text, not a JSON type: PostgreSQL's refuses U+0000, which models do write. Columns named
 ``*_key`` hold values prepared by ``keys.key`` (case-folded, free of NUL, of bounded length), made for equality only.
-Times are whole microseconds since 1970 in UTC, except leases, which use seconds of the database's own clock.
+Times are whole microseconds since 1970 in UTC, except those of leases, which are seconds of a clock that nobody sets.
 The trace's summary columns are derived from its scores, reviews and repairs and are the only ones that change.
 """
 
@@ -242,7 +242,7 @@ runs = Table(
     Column("record", Text, nullable=False),
     Column("lease_owner", String(128)),
     Column("lease_token", Integer, nullable=False, server_default=text("0")),  # fencing: only the newest may write
-    Column("lease_until", Double),  # seconds since 1970 by the database's clock
+    Column("lease_until", Double),  # SQLite: the machine's monotonic clock; PostgreSQL: its server's, since 1970
     Column("cancel_requested", Boolean, nullable=False, server_default=text("false")),
     Index(None, "status", "created_at"),
 )
