@@ -17,6 +17,7 @@ from forethought.core.seams import ChatRequest
 from forethought.core.tags import THINK_TAGS
 from forethought.engine.generate import generate_ids
 from forethought.engine.local import LocalModel
+from forethought.engine.schema import unenforced
 from forethought.errors import EngineError
 
 SCHEMA = {
@@ -133,6 +134,15 @@ def test_a_schema_binds_the_answer_and_leaves_the_thinking_free(chat, temperatur
     assert not thought.lstrip().startswith("{")
     jsonschema.validate(json.loads(answer), SCHEMA)
     assert {plain.finish_reason, thinking.finish_reason} == {"stop"}
+
+
+def test_a_keyword_that_cannot_be_enforced_leaves_the_rest_of_the_schema_in_force(chat):
+    items = {"type": "array", "items": {"enum": ["a", "b"]}, "maxItems": 3, "minItems": 1, "uniqueItems": True}
+    (done,) = chat.complete([ask(json_schema=items, sampling={"max_tokens": 60, "temperature": 1.0, "seed": 1})])
+    assert done.error is None
+    jsonschema.validate(json.loads(done.text), {**items, "uniqueItems": False})
+    assert "uniqueItems" in unenforced(items)[0]
+    assert unenforced(SCHEMA) == []
 
 
 def test_what_cannot_be_met_is_an_error_of_that_request_alone(chat):

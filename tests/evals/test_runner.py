@@ -7,7 +7,7 @@ import pytest
 from forethought.core.records import Attempt, Outcome, Usage, Verdict
 from forethought.core.registry import build
 from forethought.core.seams import Completion, SilentReporter
-from forethought.errors import JobCancelled, UsageError, VerifierError
+from forethought.errors import EngineError, JobCancelled, UsageError, VerifierError
 from forethought.evals.metrics import METRICS, measure, right_by_level
 from forethought.evals.runner import Arm, evaluate
 
@@ -19,18 +19,19 @@ def outcome(problem_id="p", correct=True, steps_valid=True, **more) -> Outcome:
 
 
 class Saying:
-    """A chat model that always writes the same completion."""
+    """A chat model that writes the same completions again and again."""
 
     name = "saying"
 
-    def __init__(self, completion: Completion):
-        self.completion = completion
+    def __init__(self, *completions: Completion):
+        self.completions = completions
 
     def complete(self, requests, on_done=None):
-        for index in range(len(requests)):
+        said = [self.completions[index % len(self.completions)] for index in range(len(requests))]
+        for index, completion in enumerate(said):
             if on_done is not None:
-                on_done(index, self.completion)
-        return [self.completion] * len(requests)
+                on_done(index, completion)
+        return said
 
     def stream(self, request):
         raise NotImplementedError
@@ -103,11 +104,18 @@ def test_unreadable_is_wrong_but_unheard_is_not_judged(task, problems, verifiers
     assert [o.correct for o in cut.outcomes] == [False, False]
     assert cut.outcomes[0].raw == "<think>All"
     assert cut.metrics["truncated"] == 1.0
-    (unheard,) = evaluate(task, problems[:2], [Arm("a", Saying(lost), style, prompt)], verifiers, SilentReporter())
-    assert [o.correct for o in unheard.outcomes] == [None, None]
-    assert unheard.outcomes[0].failure == "connection reset"
-    assert unheard.metrics["accuracy"] is None
-    assert (unheard.metrics["n"], unheard.metrics["judged"]) == (2, 0)
+    arm = Arm("a", Saying(unclosed, lost), style, prompt)
+    (half,) = evaluate(task, problems[:2], [arm], verifiers, SilentReporter())
+    assert [o.correct for o in half.outcomes] == [False, None]
+    assert half.outcomes[1].failure == "connection reset"
+    assert (half.metrics["n"], half.metrics["judged"]) == (2, 1)
+
+
+def test_an_arm_whose_every_call_failed_says_why_and_is_no_result(task, problems, verifiers, arms):
+    lost = Completion("", "error", Usage(), error="connection reset")
+    arm = Arm("a", Saying(lost), build("style", "reasoning"), arms[0].prompt)
+    with pytest.raises(EngineError, match=r"'a' failed.*connection reset"):
+        evaluate(task, problems[:2], [arm], verifiers, SilentReporter())
 
 
 def test_a_verifier_that_breaks_leaves_the_outcome_unjudged(task, problems, arms):

@@ -160,6 +160,12 @@ def test_json_schema_binds_the_answer(rig) -> None:
     assert rig.loaded["thinker"].requests[-1].think_tags == ("<think>", "</think>")
 
 
+def test_a_schema_that_cannot_be_enforced_in_full_is_taken_when_not_strict(rig) -> None:
+    schema = {"type": "array", "uniqueItems": True}
+    ask(rig, response_format={"type": "json_schema", "json_schema": {"name": "a", "schema": schema, "strict": False}})
+    assert rig.loaded["thinker"].requests[-1].json_schema == schema
+
+
 def test_json_object_binds_the_answer_to_an_object(rig) -> None:
     ask(rig, response_format={"type": "json_object"})
     assert rig.loaded["thinker"].requests[-1].json_schema == {"type": "object"}

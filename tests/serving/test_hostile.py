@@ -103,6 +103,10 @@ def test_the_servers_own_origin_is_let_in(rig) -> None:
             "response_format.json_schema.schema",
         ),
         (
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": {"uniqueItems": True}}}},
+            "response_format.json_schema.schema",
+        ),
+        (
             {
                 "response_format": {
                     "type": "json_schema",

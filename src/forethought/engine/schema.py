@@ -1,4 +1,8 @@
-"""Answers bound to a JSON Schema: llguidance says which tokens may come next."""
+"""Answers bound to a JSON Schema: llguidance says which tokens may come next.
+
+A few keywords, ``uniqueItems`` among them, cannot be held to token by token. They are left out here and for the checks
+afterwards; ``unenforced`` names them.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +21,19 @@ _AFTER_THINKING = "start: /[ \\n]{0,2}/ answer\nanswer: %json "
 _ALONE = "start: answer\nanswer: %json "
 _KEPT = 64
 """Compiled schemas remembered."""
-_WHITESPACE = {"whitespace_flexible": True, "whitespace_pattern": "[ \\n]{0,4}"}
-"""Bounded: a small model left free writes blank lines for ever."""
+_OPTIONS = {"whitespace_flexible": True, "whitespace_pattern": "[ \\n]{0,4}", "lenient": True}
+"""White space is bounded: a small model left free writes blank lines for ever."""
+
+
+def unenforced(schema: dict[str, Any]) -> list[str]:
+    """What of the schema an answer cannot be bound to while it is written, in the words of llguidance; often nothing.
+
+    EngineError for a schema that cannot be used at all.
+    """
+    is_error, messages = require("llguidance").LLMatcher.validate_grammar_with_warnings(_grammar(_ALONE, schema))
+    if is_error:
+        raise _cannot_be_enforced(messages[0])
+    return list(messages)
 
 
 class SchemaGrammars:
@@ -39,7 +54,7 @@ class SchemaGrammars:
 
     def compile(self, schema: dict[str, Any], *, after_thinking: bool) -> Any:
         """The matcher that others are copied from. EngineError for a schema that cannot be enforced."""
-        grammar = (_AFTER_THINKING if after_thinking else _ALONE) + json.dumps({**schema, "x-guidance": _WHITESPACE})
+        grammar = _grammar(_AFTER_THINKING if after_thinking else _ALONE, schema)
         with self._lock:
             if grammar not in self._compiled:
                 self._compiled[grammar] = self._new_matcher(grammar)
@@ -54,10 +69,7 @@ class SchemaGrammars:
             )
         matcher = require("llguidance").LLMatcher(self._indexed, grammar)
         if matcher.is_error():
-            raise EngineError(
-                f"The JSON Schema cannot be enforced: {matcher.get_error().splitlines()[0][:200]}.",
-                hint="Simplify the schema of the answer.",
-            )
+            raise _cannot_be_enforced(matcher.get_error())
         return matcher
 
 
@@ -83,3 +95,14 @@ class SchemaMatcher:
         """Takes the token that was written. EngineError if it breaks the schema."""
         if not self._matcher.consume_token(token):
             raise EngineError(f"The answer left its schema: {self._matcher.get_error()}.")
+
+
+def _grammar(frame: str, schema: dict[str, Any]) -> str:
+    return frame + json.dumps({**schema, "x-guidance": _OPTIONS})
+
+
+def _cannot_be_enforced(reason: str) -> EngineError:
+    return EngineError(
+        f"The JSON Schema cannot be enforced: {reason.splitlines()[0][:200]}.",
+        hint="Simplify the schema of the answer.",
+    )

@@ -12,7 +12,7 @@ from forethought.core.flow import Rollout, roll_out
 from forethought.core.judging import judge
 from forethought.core.records import Evaluation, Json, Outcome, Problem, Prompt, Sampling, Task
 from forethought.core.seams import ChatModel, Reporter, Style, Verifier
-from forethought.errors import UsageError
+from forethought.errors import EngineError, UsageError
 from forethought.evals.metrics import measure
 
 OnOutcome = Callable[[str, Outcome], None]
@@ -51,7 +51,8 @@ def evaluate(
     """One evaluation for each arm, in order, its outcomes in the order of the problems.
 
     ``finished`` holds outcomes of an earlier, interrupted call by arm name: those problems are not asked again.
-    Raises UsageError on no problems, or on arms or problems that share a name; JobCancelled through the reporter.
+    Raises UsageError on no problems, or on arms or problems that share a name; EngineError where an arm's model was
+    never heard; JobCancelled through the reporter.
     """
     _must_be_distinct("problem", [problem.id for problem in problems])
     _must_be_distinct("arm", [arm.name for arm in arms])
@@ -67,6 +68,7 @@ def evaluate(
             _progress(reporter, arm.name, position * len(problems), len(arms) * len(problems)),
             on_outcome,
         )
+        _must_have_been_heard(arm.name, outcomes)
         evaluation = Evaluation(
             task_id=task.id,
             task_revision=task.revision,
@@ -155,6 +157,13 @@ def _run_arm(
         "seconds_per_problem": seconds / len(open_problems) if open_problems else None,
     }
     return [outcomes[problem.id] for problem in problems], times
+
+
+def _must_have_been_heard(arm: str, outcomes: Sequence[Outcome]) -> None:
+    """An arm on which every call failed is a fault to be told, not a result."""
+    failures = [outcome.failure for outcome in outcomes if outcome.failure and outcome.correct is None]
+    if len(failures) == len(outcomes):
+        raise EngineError(f"Every one of the {len(outcomes)} calls of arm '{arm}' failed. The first: {failures[0]}")
 
 
 def _known(finished: Mapping[str, Sequence[Outcome]] | None, arm: str) -> dict[str, Outcome]:

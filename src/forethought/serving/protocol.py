@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from forethought.core.records import Json, Message, Model, Prompt, Sampling, Task
 from forethought.core.seams import Style
+from forethought.errors import EngineError
 from forethought.serving.failures import ApiError, bad_request
 from forethought.serving.settings import ServingSettings
 
@@ -25,6 +26,7 @@ _WITHOUT_EFFECT = {"user", "metadata", "store", "service_tier", "safety_identifi
     "prompt_cache_options",
     "parallel_tool_calls",
 }
+_SCHEMA = "response_format.json_schema.schema"
 _NEUTRAL: dict[str, tuple[object, ...]] = {
     "logprobs": (False,),
     "top_logprobs": (0,),
@@ -71,6 +73,7 @@ class JsonSchemaFormat(_Body):
     name: str = ""
     schema_: dict[str, Any] = Field(alias="schema")
     strict: bool | None = None
+    """False lets keywords pass that an answer cannot be bound to while it is written."""
     description: str | None = None
 
 
@@ -225,28 +228,44 @@ def _answer_schema(
         return {"type": "object"}
     if wanted.json_schema is None:
         raise bad_request("A json_schema response format needs its schema.", param="response_format.json_schema")
-    _refuse_unsound_schema(wanted.json_schema.schema_, settings)
-    return wanted.json_schema.schema_
+    schema = wanted.json_schema.schema_
+    _refuse_unsound_schema(schema, settings)
+    if wanted.json_schema.strict is not False:
+        _refuse_unenforced_schema(schema)
+    return schema
 
 
 def _refuse_unsound_schema(schema: dict[str, Any], settings: ServingSettings) -> None:
     from jsonschema import Draft202012Validator, SchemaError
 
-    param = "response_format.json_schema.schema"
     length = len(json.dumps(schema))
     if length > settings.max_schema_chars:
         raise bad_request(
-            f"The schema has {length} characters, at most {settings.max_schema_chars} are read.", param=param
+            f"The schema has {length} characters, at most {settings.max_schema_chars} are read.", param=_SCHEMA
         )
     try:
         Draft202012Validator.check_schema(schema)
     except RecursionError as error:
-        raise bad_request("The schema is nested too deeply.", param=param) from error
+        raise bad_request("The schema is nested too deeply.", param=_SCHEMA) from error
     except SchemaError as error:
-        raise bad_request(f"The schema is not valid JSON Schema: {error.message[:300]}", param=param) from error
+        raise bad_request(f"The schema is not valid JSON Schema: {error.message[:300]}", param=_SCHEMA) from error
     outside = next((ref for ref in _references(schema) if not ref.startswith("#")), None)
     if outside is not None:
-        raise bad_request(f"The schema refers outside itself: '{outside[:80]}'.", param=param)
+        raise bad_request(f"The schema refers outside itself: '{outside[:80]}'.", param=_SCHEMA)
+
+
+def _refuse_unenforced_schema(schema: dict[str, Any]) -> None:
+    from forethought.engine.schema import unenforced
+
+    try:
+        found = unenforced(schema)
+    except EngineError as error:
+        raise bad_request(str(error), param=_SCHEMA) from error
+    if found:
+        raise bad_request(
+            f"Not all of the schema can be enforced: {found[0]}. With strict set to false the rest of it is.",
+            param=_SCHEMA,
+        )
 
 
 def _references(node: object) -> list[str]:
