@@ -26,12 +26,16 @@ class Fixed:
 
 
 class Echo:
-    """Right when the answer is the reference."""
+    """Right when the answer is the reference. ``heard`` are the answers it was asked about."""
 
     name = "echo"
     judges: Judges = "answer"
 
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
     def verify(self, task: Task, problem: Problem, attempt: Attempt) -> Verdict:
+        self.heard.append(attempt.answer)
         return Verdict(passed=attempt.answer == problem.reference, reason="not the same")
 
 
@@ -81,7 +85,9 @@ def test_verified_takes_a_right_answer_and_checked_steps() -> None:
 
 
 def test_sound_references_go_through_and_problems_without_one_are_passed_over() -> None:
-    refuse_unsound([Echo()], TASK, [problem("yes"), problem("no"), problem(None)])
+    echo = Echo()
+    refuse_unsound([echo], TASK, [problem("yes"), problem(None), problem("no")])
+    assert echo.heard == ["yes", "", "no", ""]
 
 
 def test_unsound_references_are_refused_with_the_first_three() -> None:

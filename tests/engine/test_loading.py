@@ -47,9 +47,13 @@ def test_pickled_weights_are_refused_and_never_opened(folder, name):
     assert not marker.exists()
 
 
-def test_a_pickle_beside_safetensors_is_left_alone(folder):
+def test_a_pickle_beside_safetensors_is_left_alone(folder, toy):
     (folder / "pytorch_model.bin").write_bytes(b"not a pickle")
-    load(str(folder), device="cpu")
+    loaded = load(str(folder), dtype="float32", device="cpu").model.state_dict()
+    expected = toy.model.state_dict()
+    assert loaded.keys() == expected.keys()
+    assert all(torch.equal(weights, expected[name]) for name, weights in loaded.items())
+    assert (folder / "pytorch_model.bin").read_bytes() == b"not a pickle"
 
 
 @pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
