@@ -71,7 +71,7 @@ def test_a_failed_migration_leaves_the_old_database_usable(old_file: Path, monke
     with closing(connect(old_file)) as connection:
         connection.execute("CREATE TABLE trace_search (in_the_way)")
         connection.commit()
-    with pytest.raises(StoreError, match=r"from schema 0001 to 0002 failed: table trace_search already exists.*It is"):
+    with pytest.raises(StoreError, match=r"from schema 0001 to 0003 failed: table trace_search already exists.*It is"):
         Store.open(f"sqlite:///{old_file}")
     with closing(connect(old_file)) as connection:
         connection.execute("DROP TABLE trace_search")

@@ -1,34 +1,15 @@
 """Filters as SQL conditions over ``traces``. One function a field, each the twin of its ``test`` in ``filter_spec``.
 
-No condition is ever NULL, so that ``NOT`` means what it means in Python.
-
-Free text on SQLite is narrowed by a trigram index first and always compared with LIKE afterwards, which reads twice
-as fast as ``instr``; see docs/decisions/0010.
+No condition is ever NULL, so that ``NOT`` means what it means in Python. Free text is in ``text_search``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from sqlalchemy import (
-    Column,
-    ColumnElement,
-    Connection,
-    String,
-    and_,
-    column,
-    false,
-    func,
-    literal,
-    not_,
-    or_,
-    select,
-    table,
-    true,
-)
+from sqlalchemy import Column, ColumnElement, and_, false, not_, or_, select, true
 from sqlalchemy.sql.functions import coalesce
 
 from forethought.core.facts import fold
@@ -47,44 +28,8 @@ from forethought.core.filter_spec import (
     day_or_instant,
 )
 from forethought.store.keys import is_id, key
-from forethought.store.tables import datasets, trace_splits, trace_tags, trace_texts, trace_verdicts, traces
-
-TRIGRAM = 3
-MOST_TRIGRAMS = 24
-"""Of a long text only the first trigrams narrow the search; the rest is compared."""
-FEW = 2000
-"""Where the index names fewer traces than this they are fetched one by one, else all texts are read."""
-LONGEST_PATTERN = 1000
-"""SQLite refuses very long LIKE patterns."""
-_search = table("trace_search", column("rowid"), column("trace_search", String))
-
-
-@dataclass(frozen=True)
-class TextSearch:
-    """How free text is found in the database of this connection."""
-
-    connection: Connection
-    has_index: bool
-
-    def condition(self, value: str) -> ColumnElement[bool]:
-        """Traces whose folded text holds the folded value."""
-        wanted = fold(value)
-        query = select(trace_texts.c.trace_seq).where(self._holds(wanted))
-        if self.has_index and len(wanted) >= TRIGRAM:
-            named = select(_search.c.rowid).where(_search.c.trace_search.op("MATCH")(_trigrams(wanted)))
-            if len(self.connection.execute(named.limit(FEW)).all()) < FEW:
-                return traces.c.seq.in_(query.where(trace_texts.c.trace_seq.in_(named)))
-        return query.where(trace_texts.c.trace_seq == traces.c.seq).exists()
-
-    def _holds(self, wanted: str) -> ColumnElement[bool]:
-        folded = trace_texts.c.folded
-        if self.connection.dialect.name != "sqlite":
-            return func.strpos(folded, literal(wanted, String)) > 0
-        if len(wanted) > LONGEST_PATTERN:
-            return func.instr(folded, literal(wanted, String)) > 0
-        # Both sides are case-folded already, so it does not matter that LIKE folds ASCII again.
-        escaped = wanted.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-        return folded.like(f"%{escaped}%", escape="\\")
+from forethought.store.tables import datasets, trace_splits, trace_tags, trace_verdicts, traces
+from forethought.store.text_search import TextSearch
 
 
 def condition(spec: FilterSpec, search: TextSearch) -> ColumnElement[bool]:
@@ -100,13 +45,6 @@ def condition(spec: FilterSpec, search: TextSearch) -> ColumnElement[bool]:
             return and_(true(), *(condition(part, search) for part in spec.parts))
         case AnyOf():
             return or_(false(), *(condition(part, search) for part in spec.parts))
-
-
-def _trigrams(wanted: str) -> str:
-    """An FTS5 query for texts that hold all of these trigrams, in whatever order."""
-    starts = range(min(len(wanted) - TRIGRAM + 1, MOST_TRIGRAMS))
-    pieces = dict.fromkeys(wanted[start : start + TRIGRAM].replace('"', '""') for start in starts)
-    return " AND ".join(f'"{piece}"' for piece in pieces)
 
 
 def _has(_op: Op, value: Value) -> ColumnElement[bool]:

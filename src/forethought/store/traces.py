@@ -14,7 +14,7 @@ from forethought.core.filters import parse
 from forethought.core.records import Problem, Trace
 from forethought.errors import NotFoundError, RecordError
 from forethought.store.database import Database
-from forethought.store.filter_sql import TextSearch, condition
+from forethought.store.filter_sql import condition
 from forethought.store.keys import check_id, key
 from forethought.store.lookup import chunks, encode, find, lock_membership, records_by_id, refuse_missing
 from forethought.store.tables import (
@@ -26,6 +26,7 @@ from forethought.store.tables import (
     trace_texts,
     traces,
 )
+from forethought.store.text_search import TextSearch, index_texts
 
 TraceOrder = Literal["oldest", "newest", "best", "longest"]
 
@@ -111,7 +112,9 @@ class Traces(Database):
         spec = parse(where) if isinstance(where, str) else where
         if task_id is not None:
             query = query.where(traces.c.task_id == task_id)
-        return query.where(condition(spec, TextSearch(connection, self._has_text_index)))
+        search = TextSearch(connection, self._has_text_index)
+        matching = condition(spec, search)
+        return search.join(query).where(matching)
 
     def _insert(
         self, connection: Connection, new: Sequence[Trace], bodies: Sequence[str], problem_of: Mapping[str, Problem]
@@ -133,7 +136,7 @@ class Traces(Database):
             connection.execute(insert(trace_tags), tags)
         _enter_splits(connection, [(trace.problem_id, seq) for seq, trace, _ in numbered])
         if self._has_text_index:
-            connection.execute(text("INSERT INTO trace_search (rowid, folded) VALUES (:trace_seq, :folded)"), texts)
+            index_texts(connection, texts)
 
 
 def _problems_of(connection: Connection, new: Sequence[Trace]) -> dict[str, Problem]:

@@ -15,10 +15,10 @@ from sqlalchemy import Connection, Engine, inspect, text
 
 from forethought.errors import StoreError
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest revision in ``versions``; a test compares."""
 TEXT_INDEX = "trace_search"
-"""Table of the trigram index of 0002; SQLite only, and only where it was built with FTS5."""
+"""Table of the trigram index of 0002 and 0003; SQLite only, and only where it was built with FTS5."""
 _LOCK = 0x464F5245
 """PostgreSQL advisory lock: of several processes that open an old database, one migrates."""
 
