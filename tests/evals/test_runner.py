@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from forethought.core.records import Attempt, Outcome, Usage, Verdict
 from forethought.core.registry import build
 from forethought.core.seams import Completion, SilentReporter
 from forethought.errors import EngineError, JobCancelled, UsageError, VerifierError
+from forethought.evals import runner
 from forethought.evals.metrics import METRICS, measure, right_by_level
 from forethought.evals.runner import Arm, evaluate
 
@@ -57,13 +60,11 @@ def test_all_arms_meet_the_same_problems_and_a_perfect_one_is_perfect(task, prob
 
 def test_finished_outcomes_are_not_asked_again(task, problems, verifiers, arms):
     arm = arms[2]
-    stored: list[tuple[str, Outcome]] = []
-    (whole,) = evaluate(task, problems, [arm], verifiers, SilentReporter(), lambda *told: stored.append(told))
-    assert [o for _, o in stored] == list(whole.outcomes)
+    stored: list[Outcome] = []
+    (whole,) = evaluate(task, problems, [arm], verifiers, SilentReporter(), lambda _, found, __: stored.append(found))
+    assert stored == list(whole.outcomes)
     arm.chat.asked.clear()
-    (resumed,) = evaluate(
-        task, problems, [arm], verifiers, SilentReporter(), finished={"reasoning": [o for _, o in stored[:10]]}
-    )
+    (resumed,) = evaluate(task, problems, [arm], verifiers, SilentReporter(), finished={"reasoning": stored[:10]})
     assert resumed.outcomes == whole.outcomes
     assert len(arm.chat.asked) == len(problems) - 10 == resumed.metrics["timed"]
     (nothing_left,) = evaluate(
@@ -71,6 +72,33 @@ def test_finished_outcomes_are_not_asked_again(task, problems, verifiers, arms):
     )
     assert nothing_left.outcomes == whole.outcomes
     assert nothing_left.metrics["seconds_per_problem"] is None
+
+
+def test_judging_takes_none_of_the_models_time(task, problems, arms, monkeypatch):
+    now = 0.0
+
+    class Slow(Saying):
+        def complete(self, requests, on_done=None):
+            nonlocal now
+            now += 2.0
+            return super().complete(requests, on_done)
+
+    class Thorough:
+        name, judges = "thorough", "answer"
+
+        def verify(self, task, problem, attempt) -> Verdict:
+            nonlocal now
+            now += 100.0
+            return Verdict(passed=True)
+
+    monkeypatch.setattr(runner, "time", SimpleNamespace(perf_counter=lambda: now))
+    arm = Arm("slow", Slow(Completion("yes", "stop", Usage())), build("style", "answer"), arms[0].prompt)
+    told: list[float] = []
+    (evaluation,) = evaluate(
+        task, problems[:4], [arm], [Thorough()], SilentReporter(), lambda _, __, seconds: told.append(seconds)
+    )
+    assert told == [2.0, 0.0, 0.0, 0.0]
+    assert [evaluation.metrics[name] for name in ("seconds", "timed", "seconds_per_problem")] == [2.0, 4, 0.5]
 
 
 def test_cancelling_keeps_what_was_judged(task, problems, verifiers, arms):
@@ -81,7 +109,7 @@ def test_cancelling_keeps_what_was_judged(task, problems, verifiers, arms):
 
     stored: list[Outcome] = []
     with pytest.raises(JobCancelled):
-        evaluate(task, problems, arms, verifiers, Impatient(), lambda _, found: stored.append(found))
+        evaluate(task, problems, arms, verifiers, Impatient(), lambda _, found, __: stored.append(found))
     assert len(stored) == 5
 
 

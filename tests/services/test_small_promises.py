@@ -14,12 +14,12 @@ from forethought.store.run_queue import RunQueue
 def test_a_line_cut_by_a_crash_costs_one_outcome(tmp_path):
     log = evaluations.OutcomeLog(tmp_path / "outcomes.jsonl")
     outcomes = [Outcome(problem_id=str(n), attempt=Attempt(answer="yes"), correct=True) for n in range(3)]
-    log.append("arm", outcomes[0])
-    log.append("arm", outcomes[1])
+    log.append("arm", outcomes[0], 1.0)
+    log.append("arm", outcomes[1], 2.0)
     path = tmp_path / "outcomes.jsonl"
     path.write_bytes(path.read_bytes()[:-9])
-    log.append("arm", outcomes[2])
-    assert log.read() == {"arm": [outcomes[0], outcomes[2]]}
+    log.append("arm", outcomes[2], 4.0)
+    assert log.read() == ({"arm": [outcomes[0], outcomes[2]]}, {"arm": 5.0})
 
 
 def test_a_workspace_opened_by_many_at_once_opens_for_all(tmp_path):

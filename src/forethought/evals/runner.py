@@ -15,8 +15,11 @@ from forethought.core.seams import ChatModel, Reporter, Style, Verifier
 from forethought.errors import EngineError, UsageError
 from forethought.evals.metrics import measure
 
-OnOutcome = Callable[[str, Outcome], None]
-"""Called with the arm's name and each outcome as it is judged; what it stores can be handed back as ``finished``."""
+OnOutcome = Callable[[str, Outcome, float], None]
+"""Called with the arm's name, each outcome as it is judged, and the seconds the model took since the one before.
+
+What it stores can be handed back as ``finished``, and the seconds of an arm, added up, as ``spent``.
+"""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ def evaluate(
     on_outcome: OnOutcome | None = None,
     *,
     finished: Mapping[str, Sequence[Outcome]] | None = None,
+    spent: Mapping[str, float] | None = None,
     dataset_id: str | None = None,
     split: str = "",
     run_id: str | None = None,
@@ -51,6 +55,8 @@ def evaluate(
     """One evaluation for each arm, in order, its outcomes in the order of the problems.
 
     ``finished`` holds outcomes of an earlier, interrupted call by arm name: those problems are not asked again.
+    ``spent`` holds the seconds they took; without them an arm's times cover only the problems asked now, as its
+    ``timed`` says.
     Raises UsageError on no problems, or on arms or problems that share a name; EngineError where an arm's model was
     never heard; JobCancelled through the reporter.
     """
@@ -65,6 +71,7 @@ def evaluate(
             arm,
             verifiers,
             _known(finished, arm.name),
+            (spent or {}).get(arm.name),
             _progress(reporter, arm.name, position * len(problems), len(arms) * len(problems)),
             on_outcome,
         )
@@ -119,27 +126,29 @@ def _run_arm(
     arm: Arm,
     verifiers: Sequence[Verifier],
     outcomes: dict[str, Outcome],
+    spent: float | None,
     progress: Callable[[int], None],
     on_outcome: OnOutcome | None,
 ) -> tuple[list[Outcome], dict[str, Json]]:
-    """The outcomes in the order of the problems, and how long the model took over those asked now."""
+    """The outcomes in the order of the problems, and how long the model took; judging takes none of its time."""
     open_problems = [problem for problem in problems if problem.id not in outcomes]
     done = len(problems) - len(open_problems)
-    judging_seconds = 0.0
+    progress(done)
+    seconds = spent or 0.0
+    asked_at = time.perf_counter()
 
     def judged(index: int, rollout: Rollout) -> None:
-        nonlocal done, judging_seconds
-        before = time.perf_counter()
+        nonlocal done, seconds, asked_at
+        took = time.perf_counter() - asked_at
+        seconds += took
         problem = open_problems[index]
         outcome = outcomes[problem.id] = outcome_of(task, problem, rollout, verifiers)
         if on_outcome is not None:
-            on_outcome(arm.name, outcome)
+            on_outcome(arm.name, outcome, took)
         done += 1
-        judging_seconds += time.perf_counter() - before
         progress(done)
+        asked_at = time.perf_counter()
 
-    progress(done)
-    start = time.perf_counter()
     if open_problems:
         roll_out(
             arm.chat,
@@ -150,11 +159,12 @@ def _run_arm(
             json_schema=arm.json_schema,
             on_done=judged,
         )
-    seconds = time.perf_counter() - start - judging_seconds
+        seconds += time.perf_counter() - asked_at
+    timed = len(open_problems) if spent is None else len(problems)
     times: dict[str, Json] = {
         "seconds": seconds,
-        "timed": len(open_problems),
-        "seconds_per_problem": seconds / len(open_problems) if open_problems else None,
+        "timed": timed,
+        "seconds_per_problem": seconds / timed if timed else None,
     }
     return [outcomes[problem.id] for problem in problems], times
 

@@ -89,7 +89,7 @@ def run_evaluation(context: JobContext) -> JobResult:
     specs = [ArmSpec.model_validate(spec) for spec in cast(list[Json], config["arms"])]
     sampling = Sampling.model_validate(config["sampling"])
     kept = OutcomeLog(context.folder / "outcomes.jsonl")
-    finished = kept.read() if context.resuming else {}
+    finished, spent = kept.read() if context.resuming else ({}, {})
     evaluations: list[Evaluation] = []
     for position, spec in enumerate(specs):
         context.reporter.log(f"arm '{spec.name}'")
@@ -113,6 +113,7 @@ def run_evaluation(context: JobContext) -> JobResult:
                 _ArmReporter(context, position, len(specs)),
                 kept.append,
                 finished=finished,
+                spent=spent,
                 dataset_id=frozen.id,
                 split=split,
                 run_id=context.run.id,
@@ -187,21 +188,24 @@ class OutcomeLog:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def append(self, arm: str, outcome: Outcome) -> None:
+    def append(self, arm: str, outcome: Outcome, seconds: float) -> None:
+        """``seconds``: what the outcome adds to its arm's time."""
         with self._path.open("a", encoding="utf-8") as file:
-            file.write("\n" + json.dumps({"arm": arm, "outcome": dump(outcome)}))
+            file.write("\n" + json.dumps({"arm": arm, "seconds": seconds, "outcome": dump(outcome)}))
 
-    def read(self) -> dict[str, list[Outcome]]:
+    def read(self) -> tuple[dict[str, list[Outcome]], dict[str, float]]:
+        """By arm: the outcomes, and the seconds they took together."""
         finished: dict[str, list[Outcome]] = {}
-        if not self._path.exists():
-            return finished
-        for line in self._path.read_text("utf-8").splitlines():
+        spent: dict[str, float] = {}
+        for line in self._path.read_text("utf-8").splitlines() if self._path.exists() else ():
             try:
                 entry = json.loads(line)
-                finished.setdefault(entry["arm"], []).append(Outcome.model_validate(entry["outcome"]))
+                arm, seconds, outcome = entry["arm"], float(entry["seconds"]), Outcome.model_validate(entry["outcome"])
             except (ValueError, ValidationError, KeyError, TypeError):
                 continue
-        return finished
+            finished.setdefault(arm, []).append(outcome)
+            spent[arm] = spent.get(arm, 0.0) + seconds
+        return finished, spent
 
 
 class _ArmReporter:
