@@ -1,5 +1,7 @@
 """Schemas: made, brought up to date, and left alone when that fails."""
 
+import errno
+import os
 import subprocess
 import sys
 from contextlib import closing
@@ -65,6 +67,42 @@ def test_an_old_database_is_copied_and_brought_up_to_date(old_file: Path) -> Non
     with closing(connect(copy)) as backup:
         assert backup.execute("SELECT version_num FROM alembic_version").fetchone() == ("0001",)
         assert backup.execute("SELECT id FROM traces").fetchone() == ("trace",)
+
+
+def backups(file: Path) -> list[str]:
+    return sorted(path.name for path in file.parent.iterdir() if path != file)
+
+
+def test_the_newest_three_copies_are_kept_and_nothing_else_is_touched(old_file: Path) -> None:
+    days = ("0009-20200101", "0001-20210101", "0001-20220101")
+    older = [f"old.db.backup-{day}T120000000000" for day in days]
+    others = ["old.db.backup-mine", "other.db.backup-0001-20200101T120000000000"]
+    for name in older + others:
+        (old_file.parent / name).write_text("")
+    Store.open(f"sqlite:///{old_file}").close()
+    kept = [name for name in backups(old_file) if name not in others]
+    assert set(others) <= set(backups(old_file))
+    assert kept[:2] == older[1:]
+    (copy,) = kept[2:]
+    with closing(connect(old_file.parent / copy)) as backup:
+        assert backup.execute("SELECT id FROM traces").fetchone() == ("trace",)
+
+
+def test_a_disk_too_full_for_the_copy_stops_the_migration(old_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    older = [f"old.db.backup-0001-202{year}0101T120000000000" for year in range(3)]
+    for name in older:
+        (old_file.parent / name).write_text("")
+    before = old_file.read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(StoreError, match="No space left"):
+            Store.open(f"sqlite:///{old_file}")
+    assert old_file.read_bytes() == before
+    assert backups(old_file) == older
 
 
 def test_a_failed_migration_leaves_the_old_database_usable(old_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from datetime import UTC, datetime
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, inspect, text
 
 from forethought.errors import StoreError
+from forethought.store.backups import back_up
 
 HEAD = "0003"
 """The newest revision in ``versions``; a test compares."""
@@ -26,8 +26,8 @@ _LOCK = 0x464F5245
 def upgrade(engine: Engine) -> bool:
     """Migrates if needed. Returns whether the database has the text index.
 
-    An old SQLite file is first copied to ``<file>.backup-<revision>-<time>``. StoreError when the database is newer
-    than this code, or a step fails; the database is then as it was.
+    An old SQLite file is copied first; see ``store.backups``. StoreError when the database is newer than this code, it
+    cannot be copied, or a step fails; the database is then as it was.
     """
     with engine.connect() as connection:
         found = _revision(connection)
@@ -113,12 +113,7 @@ def _refuse_dangling(connection: Connection) -> None:
 
 
 def _back_up(engine: Engine, revision: str) -> Path | None:
-    """A whole copy of an SQLite file, also while others use it; None for a database server."""
+    """The copy of an SQLite file; None for a database server."""
     if engine.dialect.name != "sqlite" or not engine.url.database:
         return None
-    file = Path(engine.url.database)
-    copy = file.with_name(f"{file.name}.backup-{revision}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
-    copy.touch(mode=0o600)
-    with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(copy)) as target:
-        source.backup(target)
-    return copy
+    return back_up(Path(engine.url.database), revision)
