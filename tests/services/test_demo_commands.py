@@ -53,6 +53,28 @@ def test_what_to_do_next_is_said_for_this_workspace_and_this_program(tmp_path, m
     assert words == ["--workspace", str(tmp_path / "w"), "models", "chat", "loan"]
 
 
+def test_a_fresh_demonstration_is_the_one_that_is_gone_on_with(tmp_path, monkeypatch):
+    monkeypatch.setitem(PLANS, "loan", Plan(train=12, heldout=6, max_tokens=32))
+    bench = Workbench.open(tmp_path / "w")
+
+    def begun(**options):
+        demo = Demo.plan_for(bench, "loan", tmp_path / "out", **options)
+        for step in list(demo.steps())[:DATA_STEPS]:
+            step.act(SilentReporter())
+        return demo.script.prefix
+
+    assert [begun(), begun(), begun(fresh=True), begun(), begun(fresh=True)] == [
+        "loan", "loan", "loan-2", "loan-2", "loan-3",
+    ]  # fmt: skip
+    assert Demo.plan_for(bench, "loan", tmp_path / "out", fast=True, fresh=True).script.prefix == "loan-fast"
+
+
+def test_a_first_look_does_not_take_the_name_of_the_model_in_use(tmp_path):
+    bench = Workbench.open(tmp_path / "w")
+    steps = [list(Demo.plan_for(bench, "loan", tmp_path / "out", fast=fast).steps()) for fast in (False, True)]
+    assert [shlex.split(part[-1].command)[-1] for part in steps] == ["loan", "loan-fast"]
+
+
 def test_problems_to_be_judged_on_share_no_group_with_those_to_learn_from(tmp_path):
     for task in sorted(PLANS):
         bench = Workbench.open(tmp_path / task)

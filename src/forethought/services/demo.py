@@ -50,14 +50,16 @@ class Demo:
 
     @classmethod
     def plan_for(cls, bench: Workbench, task: str, out: Path, *, fast: bool = False, fresh: bool = False) -> Demo:
-        """UsageError for a task that has no plan, or an ``out`` that cannot be written to: now, not after training."""
+        """Goes on with the latest demonstration of the task, or begins another one where ``fresh``.
+
+        UsageError for a task that has no plan, or an ``out`` that cannot be written to: now, not after training.
+        """
         if task not in PLANS:
             raise UsageError(f"There is no demonstration of '{task}'.", hint=did_you_mean(task, PLANS))
         evaluations.must_be_writable(out)
-        prefix = f"{task}-fast" if fast else task
-        if fresh:
-            prefix = _unused(prefix, {dataset.name for dataset in bench.store.datasets()})
-        return cls(bench, Script(task, (FAST if fast else PLANS)[task], prefix, bench.workspace.root, out))
+        alias = f"{task}-fast" if fast else task
+        prefix = _prefix(alias, {dataset.name for dataset in bench.store.datasets()}, fresh=fresh)
+        return cls(bench, Script(task, (FAST if fast else PLANS)[task], alias, prefix, bench.workspace.root, out))
 
     def steps(self) -> Iterator[Step]:
         """In order; each may use what the ones before it made."""
@@ -87,12 +89,14 @@ class Demo:
         )
         yield Step("proof on the held-out problems", script.evaluate(), self._make_evaluation)
         best = self.best or script.named("reasoning")
-        yield Step("the best model gets the task's name", script.promote(best), self._make_alias, needs_result=True)
+        yield Step(
+            f"the best model becomes '{script.alias}'", script.promote(best), self._make_alias, needs_result=True
+        )
 
     def next_commands(self) -> dict[str, str]:
         """What to do with the model, and the command for it."""
         return {
-            "talk to the model": self.script.command("models", "chat", self.script.task),
+            "talk to the model": self.script.command("models", "chat", self.script.alias),
             "serve it": self.script.command("serve"),
         }
 
@@ -169,7 +173,7 @@ class Demo:
         )
 
     def _make_alias(self, _: Reporter) -> str:
-        return models.promote(self.bench, self.best, self.script.task)
+        return models.promote(self.bench, self.best, self.script.alias)
 
     # --- going on from an earlier demonstration -------------------------------------------------------------------
 
@@ -195,13 +199,18 @@ class Demo:
         if ended.status != "done":
             raise JobError(
                 f"The demonstration stopped: run {ended.id} is {ended.status} ({ended.error or 'no reason recorded'}).",
-                hint="The same command goes on from here; --fresh begins again.",
+                hint="The same command, without --fresh, goes on from here.",
             )
         return ended
 
 
-def _unused(prefix: str, taken: set[str]) -> str:
-    number = 2
-    while f"{prefix}-{number}-train" in taken:
-        number += 1
-    return f"{prefix}-{number}"
+def _prefix(alias: str, datasets: set[str], *, fresh: bool) -> str:
+    """``alias``, ``alias-2`` …: of the latest demonstration in the workspace, or of the next one."""
+    begun = 0
+    while f"{_numbered(alias, begun + 1)}-train" in datasets:
+        begun += 1
+    return _numbered(alias, begun + 1 if fresh else max(begun, 1))
+
+
+def _numbered(alias: str, number: int) -> str:
+    return alias if number == 1 else f"{alias}-{number}"

@@ -31,13 +31,13 @@ class Plan:
 
 PLANS = {
     "syllogism": Plan(train=700, heldout=200, max_tokens=192),
-    "loan": Plan(train=1500, heldout=200, max_tokens=224, sft={"batch_size": 8}),
+    "loan": Plan(train=1000, heldout=200, max_tokens=224, sft={"batch_size": 8}),
     "arithmetic": Plan(train=1500, heldout=200, max_tokens=192),
 }
 FAST = {
-    "syllogism": Plan(train=200, heldout=60, max_tokens=128),
-    "loan": Plan(train=200, heldout=60, max_tokens=192),
-    "arithmetic": Plan(train=200, heldout=60, max_tokens=128),
+    "syllogism": Plan(train=240, heldout=40, max_tokens=96, level=2, sft={"batch_size": 6}),
+    "loan": Plan(train=200, heldout=40, max_tokens=192, level=1, sft={"batch_size": 4}),
+    "arithmetic": Plan(train=240, heldout=40, max_tokens=128, level=2, sft={"batch_size": 6}),
 }
 
 
@@ -47,6 +47,8 @@ class Script:
 
     task: str
     plan: Plan
+    alias: str
+    """The name the best model gets. A first look has one of its own, so that it never takes a better model's."""
     prefix: str
     """Beginning of the names of everything made."""
     workspace: Path
@@ -117,7 +119,7 @@ class Script:
         )  # fmt: skip
 
     def promote(self, model: str) -> str:
-        return self.command("models", "promote", model, self.task)
+        return self.command("models", "promote", model, self.alias)
 
     def command(self, *words: str) -> str:
         """A command line that works on this very workspace."""
