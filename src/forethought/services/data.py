@@ -73,11 +73,8 @@ def generate(
     source = f"generator:{task.generator.name if task.generator else ''}:{vocabulary}"
     for chunk in _chunks(_distinct(drafts, task, _closed_groups(known.values(), source, vocabulary)), count):
         reporter.check()
-        for draft in chunk:
-            must_fit(task, draft.input)
         new = [_problem(draft, task, source, tags) for draft in chunk if input_key(draft.input) not in known]
-        refuse_unsound(parts.verifiers, task, new)
-        bench.store.add_problems(new)
+        add_problems(bench, parts, new)
         old = [known[key] for draft in chunk if (key := input_key(draft.input)) in known]
         open_problems = [*(problem for problem in old if problem.id in unsolved), *new] if solve else []
         verified = _solve(bench, parts, open_problems)
@@ -89,6 +86,17 @@ def generate(
         )
         reporter.progress(made.problems + made.already_there, count, unit="problems")
     return made
+
+
+def add_problems(bench: Workbench, parts: Parts, new: Sequence[Problem]) -> None:
+    """The one door for a task's problems, wherever they come from: all enter, or none.
+
+    DataError when an input breaks the task's input schema or the verifiers refuse a reference.
+    """
+    for problem in new:
+        must_fit(parts.task, problem.input)
+    refuse_unsound(parts.verifiers, parts.task, new)
+    bench.store.add_problems(new)
 
 
 def verify(bench: Workbench, task_name: str, where: str = "", *, reporter: Reporter | None = None) -> dict[str, int]:
