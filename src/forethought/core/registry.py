@@ -54,10 +54,12 @@ BUILTIN: dict[Kind, dict[str, str]] = {
         "sft": "forethought.training.sft:SFT",
     },
     "job": {
-        "sft": "forethought.services.training:run_sft",
         "eval": "forethought.services.evaluations:run_evaluation",
     },
 }
+
+TRAINING_JOB = "forethought.services.training:run_method"
+"""The job that every training method is run by, under the method's own name."""
 
 
 @cache
@@ -65,7 +67,7 @@ def _table(kind: Kind) -> dict[str, str]:
     rows = dict(BUILTIN.get(kind, {}))
     for entry in entry_points(group=f"forethought.{kind}"):
         rows.setdefault(entry.name, entry.value)
-    return rows
+    return dict.fromkeys(_table("method"), TRAINING_JOB) | rows if kind == "job" else rows
 
 
 def names(kind: Kind) -> list[str]:

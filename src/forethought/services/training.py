@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from functools import partial
+from typing import TYPE_CHECKING, cast
 
 from pydantic import ValidationError
 
@@ -15,14 +16,15 @@ from forethought.services.tasks import first_fault, style_named
 from forethought.services.workbench import BASE, Workbench
 
 if TYPE_CHECKING:
-    from forethought.training.sft import SFTResult
+    from forethought.training.method import Method, TrainingResult
 
 TRAIN, VALIDATION = "train", "val"
 
 
-def submit_sft(
+def submit(
     bench: Workbench,
     *,
+    method: str,
     dataset: str,
     name: str,
     style: str | None = None,
@@ -31,9 +33,8 @@ def submit_sft(
     config: dict[str, Json] | None = None,
     parallel: bool = False,
 ) -> Run:
-    """Queues a supervised fine-tuning run and starts its worker; everything that can be refused is refused here."""
-    from forethought.training.sft import SFTConfig
-
+    """Queues a run of a training method and starts its worker; everything that can be refused is refused here."""
+    chosen = _method(method)
     frozen = bench.store.dataset(dataset)
     task = bench.store.task(frozen.task_id, frozen.task_revision)
     parent = models.find_or_register_base(bench, base or BASE)
@@ -41,22 +42,22 @@ def submit_sft(
     datasets.examples(bench, frozen, TRAIN)
     models.refuse_taken(bench, name)
     try:
-        checked = SFTConfig.model_validate(config or {})
+        checked = dump(chosen.Config.model_validate(config or {}))
     except ValidationError as error:
         raise UsageError(f"The training configuration is wrong: {first_fault(error)}.") from None
     run = Run(
-        kind="sft",
+        kind=method,
         task_id=task.id,
         task_revision=task.revision,
         dataset_id=frozen.id,
         parent_model_id=parent.id,
         uses_torch=True,
-        seed=checked.seed,
+        seed=checked["seed"],
         config={
             "name": name,
             "style": chosen_style.name,
             "prompt": dump(models.build_prompt(prompt, task, chosen_style)),
-            "sft": dump(checked),
+            method: checked,
             "dataset_hash": frozen.content_hash,
         },
         versions=runs.versions(),
@@ -64,8 +65,12 @@ def submit_sft(
     return runs.submit(bench, run, parallel=parallel)
 
 
-def run_sft(context: JobContext) -> JobResult:
-    """The job body of ``sft``: trains in the run's folder, then registers the model."""
+submit_sft = partial(submit, method="sft")
+"""Queues a supervised fine-tuning run."""
+
+
+def run_method(context: JobContext) -> JobResult:
+    """The job body of every method: trains in the run's folder, then registers the model."""
     bench = Workbench.around(context.workspace, context.store)
     run = context.run
     frozen = bench.store.dataset(cast(str, run.dataset_id))
@@ -86,43 +91,37 @@ def sentence(model: Model) -> str:
     return ", ".join(named[name].format(value) for name, value in values.items() if isinstance(value, int | float))
 
 
-def _train(bench: Workbench, context: JobContext, frozen: Dataset, parent: Model, prompt: Prompt) -> SFTResult:
-    from forethought.training.sft import SFTConfig
-
+def _train(bench: Workbench, context: JobContext, frozen: Dataset, parent: Model, prompt: Prompt) -> TrainingResult:
     run = context.run
-    config = SFTConfig.model_validate(run.config["sft"])
+    method = _method(run.kind)
+    config = method.Config.model_validate(run.config[run.kind])
     style = style_named(str(run.config["style"]))
     train = datasets.examples(bench, frozen, TRAIN)
     validation = datasets.examples(bench, frozen, VALIDATION) if VALIDATION in frozen.counts else []
     context.reporter.log(f"{len(train)} examples to learn from, {len(validation)} held out; loading '{parent.name}'")
     loaded = models.load_for_training(bench, parent, config.dtype)
-    method = registry.lookup("method", "sft")(config)
-    return cast(
-        "SFTResult",
-        method.train(
-            loaded,
-            train,
-            validation,
-            style=style,
-            prompt=prompt,
-            output=context.folder / "training",
-            reporter=context.reporter,
-            resume=context.resuming,
-        ),
+    return method(config).train(
+        loaded,
+        train,
+        validation,
+        style=style,
+        prompt=prompt,
+        output=context.folder / "training",
+        reporter=context.reporter,
+        resume=context.resuming,
     )
 
 
-def _register(bench: Workbench, run: Run, task: Task, parent: Model, prompt: Prompt, result: SFTResult) -> Model:
+def _register(bench: Workbench, run: Run, task: Task, parent: Model, prompt: Prompt, result: TrainingResult) -> Model:
     """A resumed run that was killed after registering finds its model there and keeps it."""
     existing = [model for model in bench.store.models() if model.run_id == run.id]
     if existing:
         return existing[0]
-    full = cast(dict[str, Any], run.config["sft"]).get("full")
     model = Model(
         name=str(run.config["name"]),
         base=parent.base,
         path=str(bench.workspace.relative(result.path)),
-        adapter="" if full else "lora",
+        adapter="lora" if (result.path / "adapter_config.json").is_file() else "",
         style=str(run.config["style"]),
         prompt=prompt,
         task_id=task.id,
@@ -134,3 +133,7 @@ def _register(bench: Workbench, run: Run, task: Task, parent: Model, prompt: Pro
     )
     bench.store.add_model(model)
     return model
+
+
+def _method(name: str) -> type[Method]:
+    return cast("type[Method]", registry.lookup("method", name))

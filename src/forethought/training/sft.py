@@ -14,7 +14,7 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,6 +26,7 @@ from forethought.core.seams import Example, Reporter, SilentReporter, Style
 from forethought.errors import TrainingError
 from forethought.training import data
 from forethought.training.memory import kept_memory
+from forethought.training.method import TrainingResult
 
 if TYPE_CHECKING:
     import torch
@@ -96,22 +97,10 @@ class SFTConfig(BaseModel):
         return self.max_steps or self.epochs * math.ceil(sequences / self.batch_size)
 
 
-@dataclass(frozen=True)
-class SFTResult:
-    """What training left behind."""
-
-    path: Path
-    """Folder of the adapter, or of the full weights and tokenizer. Safetensors only."""
-    metrics: dict[str, float]
-    """Last values: loss, val_loss (best, where there is held-out data), grad_norm, tokens_per_second …"""
-    steps: int
-    tokens: int
-    """Training tokens seen, prompts included, padding not."""
-    seconds: float
-
-
 class SFT:
     """The method ``sft``. ``plan`` says what ``train`` would do."""
+
+    Config = SFTConfig
 
     def __init__(self, config: SFTConfig | None = None) -> None:
         self.config = config or SFTConfig()
@@ -147,7 +136,7 @@ class SFT:
         reporter: Reporter | None = None,
         resume: bool = False,
         sampler: Sampler | None = None,
-    ) -> SFTResult:
+    ) -> TrainingResult:
         """Trains and writes ``output/adapter`` (or ``output/model``). ``loaded`` is used up: reload to use the base.
 
         ``resume`` goes on from the newest whole checkpoint under ``output/checkpoints``, if there is one.
@@ -174,7 +163,7 @@ class SFT:
             if math.isfinite(progress.best_loss):
                 metrics |= {"val_loss": progress.best_loss, "best_step": float(progress.best_step)}
             steps = int(trainer.state.global_step)
-            result = SFTResult(self._target(output), metrics, steps, progress.tokens, progress.seconds)
+            result = TrainingResult(self._target(output), metrics, steps, progress.tokens, progress.seconds)
             self._save(trainer, loaded, result, fingerprint)
         return result
 
@@ -326,7 +315,7 @@ class SFT:
     def _target(self, output: Path) -> Path:
         return output / ("model" if self.config.full else "adapter")
 
-    def _save(self, trainer: CompletionTrainer, loaded: LoadedModel, result: SFTResult, fingerprint: str) -> None:
+    def _save(self, trainer: CompletionTrainer, loaded: LoadedModel, result: TrainingResult, fingerprint: str) -> None:
         """The weights and, beside them, what made them; then the checkpoints go."""
         from forethought.training.checkpoints import write_folder, write_json
 
@@ -343,7 +332,7 @@ class SFT:
         write_folder(result.path, fill)
         trainer.discard_checkpoints()
 
-    def _finished(self, output: Path, fingerprint: str) -> SFTResult | None:
+    def _finished(self, output: Path, fingerprint: str) -> TrainingResult | None:
         """The result of this very run, if it was complete when its process ended."""
         from forethought.training.checkpoints import damage, read_json
 
@@ -353,7 +342,7 @@ class SFT:
         record = read_json(path / _RECORD)
         if record["fingerprint"] != fingerprint:
             return None
-        return SFTResult(path, record["metrics"], record["steps"], record["tokens"], record["seconds"])
+        return TrainingResult(path, record["metrics"], record["steps"], record["tokens"], record["seconds"])
 
 
 def _describe(counts: data.TokenStatistics) -> str:
