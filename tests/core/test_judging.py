@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from forethought.core.judging import judge, refuse_unsound
-from forethought.core.records import Attempt, Judges, Problem, Task, Verdict
+from forethought.core.facts import facts_of
+from forethought.core.judging import judge, proven, refuse_unsound
+from forethought.core.records import Attempt, Judges, Outcome, Problem, Score, Task, Trace, Verdict
 from forethought.errors import DataError, VerifierError
 
 TASK = Task(name="echo", instructions="Say it again.")
@@ -75,13 +76,55 @@ def test_a_verifier_that_breaks_has_not_judged() -> None:
     assert result.verdicts["weak"] == Verdict(reason="could not judge: out of order")
 
 
-def test_verified_takes_a_right_answer_and_checked_steps() -> None:
-    right, valid = Fixed("right", "answer", True), Fixed("valid", "steps", True)
-    assert judge([right, valid], TASK, problem(), THOUGHT).verified
-    assert not judge([right, valid], TASK, problem(), Attempt(answer="yes")).verified
-    assert not judge([right], TASK, problem(), THOUGHT).verified
-    assert not judge([right, Fixed("unsure", "steps", None)], TASK, problem(), THOUGHT).verified
-    assert not judge([Fixed("wrong", "answer", False), valid], TASK, problem(), THOUGHT).verified
+VERIFIED = [
+    # verdicts on the answer, on the steps; whether an attempt with reasoning is verified, and one without
+    ([True], [True], True, True),
+    ([True, True], [], True, True),
+    ([True, None], [True], None, None),
+    ([], [True], None, None),
+    ([None], [True], None, None),
+    ([True], [None], None, True),
+    ([True], [True, None], None, True),
+    ([True], [False], False, False),
+    ([None], [False], False, False),
+    ([False], [True], False, False),
+    ([True, False], [], False, False),
+    ([], [], None, None),
+]
+
+
+@pytest.mark.parametrize(("answers", "steps", "reasoned", "unreasoned"), VERIFIED)
+def test_verified_means_the_same_wherever_it_is_asked(
+    answers: list[bool | None], steps: list[bool | None], reasoned: bool | None, unreasoned: bool | None
+) -> None:
+    verifiers = [Fixed(f"a{index}", "answer", passed) for index, passed in enumerate(answers)]
+    verifiers += [Fixed(f"s{index}", "steps", passed) for index, passed in enumerate(steps)]
+    for reasoning, expected in (("because", reasoned), (None, unreasoned), (" \n", unreasoned)):
+        attempt = Attempt(reasoning=reasoning, answer="yes")
+        judgement = judge(verifiers, TASK, problem(), attempt)
+        assert judgement.verified is expected
+        asked = problem()
+        trace = Trace(task_id=TASK.id, problem_id=asked.id, reasoning=reasoning, answer="yes", origin="model")
+        scores = [
+            Score(trace_id=trace.id, verifier=one.name, judges=one.judges, verdict=judgement.verdicts[one.name])
+            for one in verifiers
+        ]
+        assert facts_of(trace, asked, scores=scores).verified is expected
+        outcome = Outcome(
+            problem_id=asked.id, attempt=attempt, correct=judgement.correct, steps_valid=judgement.steps_valid
+        )
+        if reasoning == "because":
+            assert proven(outcome) is (expected if steps or not expected else None)
+        else:
+            assert not proven(outcome)
+
+
+def test_of_two_verifiers_of_one_name_a_refusal_is_not_lost() -> None:
+    refusing, passing = Fixed("exact", "answer", False), Fixed("exact", "answer", True)
+    for verifiers in ([refusing, passing], [passing, refusing]):
+        judgement = judge(verifiers, TASK, problem(), THOUGHT)
+        assert judgement.correct is False
+        assert judgement.verified is False
 
 
 def test_sound_references_go_through_and_problems_without_one_are_passed_over() -> None:

@@ -56,7 +56,7 @@ def worlds(draw: st.DrawFn) -> tuple[list[Problem], list[Trace], list[Score], li
         Score,
         trace_id=ids,
         verifier=verifiers,
-        judges=st.sampled_from(["answer", "steps"]),
+        judges=st.sampled_from(["answer", "steps", "nothing"]),
         verdict=st.builds(Verdict, passed=passed),
         created_at=instants,
     )
@@ -85,6 +85,8 @@ def test_sql_selects_what_the_predicate_accepts(store: Store, world: tuple, filt
 COMMON = [f'"{text}"' for text in ("a", "%", "_", "a_b", "ss", "é", "100%", "aaaaa")] + [
     "has:reasoning",
     "verified:yes OR rating>=4",
+    "verified:unknown",
+    "verified:no",
     "-verifier:exact=pass -has:rating",
     "dataset:first split:train",
     "-(dataset:first -split:test)",

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple, Self
 
-from forethought.core.records import Json, Judges, Problem, Review, Score, Trace
+from forethought.core.judging import has_reasoning, verified
+from forethought.core.records import Json, Problem, Review, Score, Subject, Trace
 
 SEPARATOR = "\ufdd0"
 """A code point that is no character (Unicode, section 23.7); ``fold`` never leaves one, so no match spans two texts."""
@@ -45,7 +46,7 @@ class TraceFacts:
     is_repair: bool = False
     verified: bool | None = None
     verdicts: Mapping[str, bool | None] = field(default_factory=dict)
-    """Folded name of a verifier -> whether its latest verdict passed; None: it could not judge."""
+    """Folded name of a verifier that is still asked -> whether its latest verdict passed; None: it could not judge."""
     rating: float | None = None
     splits: frozenset[tuple[str, str]] = frozenset()
     """(dataset name, split) of every dataset that holds the trace or its problem."""
@@ -55,7 +56,7 @@ class Judged(NamedTuple):
     """What a summary needs of a score. ``verifier`` is folded."""
 
     verifier: str
-    judges: Judges
+    judges: Subject
     passed: bool | None
     order: tuple[datetime, str]
 
@@ -103,7 +104,9 @@ def facts_of(
         failed=trace.failure is not None,
         repaired=repaired,
         is_repair=trace.parent_id is not None,
-        verified=verified(judged.values()),
+        verified=verified(
+            ((one.judges, one.passed) for one in judged.values()), reasoned=has_reasoning(trace.reasoning)
+        ),
         verdicts={name: one.passed for name, one in judged.items()},
         rating=mean_rating(Rated.of(review) for review in reviews),
         splits=frozenset(splits),
@@ -135,25 +138,12 @@ def topic_paths(topic: Iterable[str]) -> list[str]:
     return ["/".join(steps[: count + 1]) for count in range(len(steps))]
 
 
-def has_reasoning(reasoning: str | None) -> bool:
-    """Whether there is any reasoning but blanks."""
-    return bool(reasoning and reasoning.strip())
-
-
 def latest_verdicts(judged: Iterable[Judged]) -> dict[str, Judged]:
-    """Folded verifier name -> its newest word."""
+    """Folded verifier name -> its newest word. A verifier that is asked no more has none."""
     latest: dict[str, Judged] = {}
     for one in sorted(judged, key=lambda one: one.order):
         latest[one.verifier] = one
-    return latest
-
-
-def verified(latest: Iterable[Judged]) -> bool | None:
-    """False when any verifier refused; True when all that could judge passed and one of them judged the answer."""
-    known = [one for one in latest if one.passed is not None]
-    if not all(one.passed for one in known):
-        return False
-    return True if any(one.judges == "answer" for one in known) else None
+    return {name: one for name, one in latest.items() if one.judges != "nothing"}
 
 
 def mean_rating(rated: Iterable[Rated]) -> float | None:

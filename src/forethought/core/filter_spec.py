@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
 from typing import Any, Literal, NamedTuple, get_args
 
-from forethought.core.facts import TraceFacts, fold, has_reasoning, searchable, topic_paths, utc
+from forethought.core.facts import TraceFacts, fold, searchable, topic_paths, utc
+from forethought.core.judging import has_reasoning
 from forethought.core.records import Origin, Problem
 from forethought.errors import UsageError, did_you_mean
 
@@ -326,7 +327,10 @@ FIELDS: dict[str, Field] = {
     "rating": Field("number", "mean of the raters' newest ratings, 1 to 5", _number(lambda facts: facts.rating)),
     "length": Field("whole", "characters of reasoning", _number(lambda facts: len(facts.reasoning or ""))),
     "verified": Field(
-        "choice", "what the verifiers say together", _flag(lambda facts: facts.verified), (*_YES_NO, "unknown")
+        "choice",
+        "yes: every answer verifier passed, and every step verifier where there is reasoning; no: one refused",
+        _flag(lambda facts: facts.verified),
+        (*_YES_NO, "unknown"),
     ),
     "verifier": Field("verdict", "a verifier by name, with =pass, =fail or =unknown where wanted", _verdict),
     "failed": Field("choice", "the attempt is unusable", _flag(lambda facts: facts.failed), _YES_NO),

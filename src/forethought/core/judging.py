@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from forethought.core.records import Attempt, Judges, Problem, Task, Verdict
+from forethought.core.records import Attempt, Judges, Outcome, Problem, Subject, Task, Verdict
 from forethought.core.seams import Verifier
 from forethought.errors import DataError, VerifierError
 
@@ -21,21 +21,51 @@ class Judgement:
     the form is right says nothing of the truth."""
     steps_valid: bool | None
     """The same of every step verifier; None without reasoning."""
-
-    @property
-    def verified(self) -> bool:
-        """Right answer and every step checks."""
-        return bool(self.correct and self.steps_valid)
+    verified: bool | None
+    """What ``verified`` says of the verdicts."""
 
 
 def judge(verifiers: Sequence[Verifier], task: Task, problem: Problem, attempt: Attempt) -> Judgement:
     """Asks every verifier. One that breaks has not judged; the attempt is not wrong because of it."""
-    verdicts = {verifier.name: _ask(verifier, task, problem, attempt) for verifier in verifiers}
+    verdicts = [_ask(verifier, task, problem, attempt) for verifier in verifiers]
+    said = [(verifier.judges, verdict.passed) for verifier, verdict in zip(verifiers, verdicts, strict=True)]
+    reasoned = has_reasoning(attempt.reasoning)
     return Judgement(
-        verdicts=verdicts,
-        correct=_all_passed(verifiers, verdicts, "answer"),
-        steps_valid=_all_passed(verifiers, verdicts, "steps") if attempt.reasoning else None,
+        verdicts={verifier.name: verdict for verifier, verdict in zip(verifiers, verdicts, strict=True)},
+        correct=_all_passed(said, "answer"),
+        steps_valid=_all_passed(said, "steps") if reasoned else None,
+        verified=verified(said, reasoned=reasoned),
     )
+
+
+def verified(said: Iterable[tuple[Subject, bool | None]], *, reasoned: bool) -> bool | None:
+    """What (subject, passed) of every verifier come to together. The one meaning of *verified*, wherever it is asked.
+
+    False where any verifier refused. True where every answer verifier passed, one at least, and, of an attempt with
+    reasoning, every step verifier passed too. None otherwise: a verifier that could not judge leaves it open.
+    """
+    known = list(said)
+    if any(passed is False for _, passed in known):
+        return False
+    answers = [passed for subject, passed in known if subject == "answer"]
+    steps = [passed for subject, passed in known if subject == "steps"]
+    is_open = not answers or None in answers or (reasoned and None in steps)
+    return None if is_open else True
+
+
+def proven(outcome: Outcome) -> bool | None:
+    """Whether an answer is right by steps that were checked: ``verified``, and by more than a lucky guess.
+
+    An answer without reasoning proves nothing; reasoning that no verifier judged leaves it open.
+    """
+    reasoned = has_reasoning(outcome.attempt.reasoning)
+    judged = verified([("answer", outcome.correct), ("steps", outcome.steps_valid)], reasoned=reasoned)
+    return False if judged and outcome.steps_valid is None else judged
+
+
+def has_reasoning(reasoning: str | None) -> bool:
+    """Whether there is any reasoning but blanks."""
+    return bool(reasoning and reasoning.strip())
 
 
 def refuse_unsound(verifiers: Sequence[Verifier], task: Task, problems: Iterable[Problem]) -> None:
@@ -79,8 +109,8 @@ def _ask(verifier: Verifier, task: Task, problem: Problem, attempt: Attempt) -> 
         return Verdict(reason=f"could not judge: {type(error).__name__}: {error}")
 
 
-def _all_passed(verifiers: Sequence[Verifier], verdicts: Mapping[str, Verdict], judges: Judges) -> bool | None:
-    judged = [verdicts[v.name].passed for v in verifiers if v.judges == judges]
+def _all_passed(said: Iterable[tuple[Judges, bool | None]], judges: Judges) -> bool | None:
+    judged = [passed for subject, passed in said if subject == judges]
     if False in judged:
         return False
     return True if judged and None not in judged else None

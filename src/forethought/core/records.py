@@ -24,6 +24,7 @@ Origin = Literal["human", "model", "solver", "import", "rollout", "traffic"]
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "cancelled", "error"]
 Judges = Literal["answer", "steps"]
+Subject = Literal["answer", "steps", "nothing"]
 RunStatus = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
 DatasetKind = Literal["sft", "pairs", "problems"]
 
@@ -206,7 +207,8 @@ class Score(Record):
 
     trace_id: str
     verifier: str
-    judges: Judges
+    judges: Subject
+    """``nothing``: the task no longer names the verifier, and what it said earlier counts no more."""
     verdict: Verdict
 
 
@@ -339,15 +341,6 @@ class Outcome(Frozen):
     completion_tokens: int = 0
     prompt_tokens: int = 0
     verdicts: dict[str, Verdict] = {}
-
-    @property
-    def verified(self) -> bool | None:
-        """Right answer and every step checks. None where either could not be judged; no reasoning is no proof."""
-        if self.correct is None:
-            return None
-        if self.correct and self.attempt.reasoning and self.steps_valid is None:
-            return None
-        return bool(self.correct and self.steps_valid)
 
 
 class Evaluation(Record):

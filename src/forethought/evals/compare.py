@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
+from forethought.core.judging import proven
 from forethought.core.records import Evaluation, Frozen
 from forethought.core.stats import holm, mcnemar, paired_bootstrap
 
@@ -61,7 +62,7 @@ def _pair(arm: Evaluation, baseline: Evaluation, steps_checked: bool, seed: int)
     ours, theirs = [bool(a.correct) for a, _ in pairs], [bool(b.correct) for _, b in pairs]
     test = mcnemar(ours, theirs)
     difference = paired_bootstrap(ours, theirs, seed=seed)
-    verified = paired_bootstrap([bool(a.verified) for a, _ in pairs], [bool(b.verified) for _, b in pairs], seed=seed)
+    verified = paired_bootstrap([bool(proven(a)) for a, _ in pairs], [bool(proven(b)) for _, b in pairs], seed=seed)
     both = sum(x and y for x, y in zip(ours, theirs, strict=True))
     return Comparison(
         arm=arm.arm,

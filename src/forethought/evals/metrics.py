@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from forethought.core.judging import proven
 from forethought.core.records import Json, Outcome, Problem
 from forethought.core.stats import Proportion, wilson
 
@@ -38,7 +39,7 @@ def right(outcomes: Iterable[Outcome]) -> Proportion:
 
 def right_and_checked(outcomes: Iterable[Outcome]) -> Proportion:
     """Right answers reached by steps that all check, among those that could be judged."""
-    return _share(outcome.verified for outcome in outcomes)
+    return _share(proven(outcome) for outcome in outcomes)
 
 
 def right_by_level(outcomes: Iterable[Outcome], problems: Iterable[Problem]) -> dict[int, Proportion]:

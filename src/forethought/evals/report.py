@@ -20,6 +20,7 @@ from pydantic import Field
 
 from forethought.core.files import write_text
 from forethought.core.ids import utc_now
+from forethought.core.judging import proven
 from forethought.core.records import Evaluation, Frozen, Json, Problem, Task
 from forethought.core.stats import chance_level
 from forethought.errors import UsageError
@@ -148,7 +149,7 @@ def _results(evaluations: Sequence[Evaluation], problems: Sequence[Problem]) -> 
             "level": problem.level,
             "reference": problem.reference,
             "arms": {
-                arm: {"correct": of_arm[problem.id].correct, "verified": of_arm[problem.id].verified}
+                arm: {"correct": of_arm[problem.id].correct, "verified": proven(of_arm[problem.id])}
                 for arm, of_arm in outcomes.items()
                 if problem.id in of_arm
             },

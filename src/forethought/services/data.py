@@ -207,10 +207,7 @@ def _scores(trace: Trace, verifiers: Sequence[Verifier], judgement: Judgement) -
 
 
 def _word(judgement: Judgement) -> str:
-    flags = [flag for flag in (judgement.correct, judgement.steps_valid) if flag is not None]
-    if not flags:
-        return "not judged"
-    return "verified" if all(flags) else "refused"
+    return {True: "verified", False: "refused", None: "not judged"}[judgement.verified]
 
 
 def _closed_groups(known: Iterable[Problem], source: str, vocabulary: str) -> set[str] | None:

@@ -8,7 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
-from forethought.core.facts import Judged, Rated, latest_verdicts, mean_rating, verified
+from forethought.core.facts import Judged, Rated, latest_verdicts, mean_rating
+from forethought.core.judging import verified
 from forethought.core.records import Ranking, Review, Score
 from forethought.errors import NotFoundError
 from forethought.store.database import Database
@@ -136,16 +137,20 @@ def _renew_verdicts(connection: Connection, seqs: dict[str, int]) -> None:
     )
     for row in connection.execute(select(*columns).where(scores.c.trace_id.in_(list(seqs)))):
         judged[row.trace_id].append(Judged(row.verifier_key, row.judges, row.passed, (row.created_at, row.id)))
+    reasoning = select(traces.c.id, traces.c.has_reasoning).where(traces.c.id.in_(list(seqs)))
+    reasoned = {row.id: row.has_reasoning for row in connection.execute(reasoning)}
     verdicts: list[dict[str, Any]] = []
     summaries: list[dict[str, Any]] = []
     for trace_id, words in judged.items():
         latest = latest_verdicts(words)
-        summaries.append({"at": seqs[trace_id], "verified": verified(latest.values())})
+        said = [(one.judges, one.passed) for one in latest.values()]
+        summaries.append({"at": seqs[trace_id], "verified": verified(said, reasoned=reasoned[trace_id])})
         verdicts += [
             {"verifier_key": name, "trace_seq": seqs[trace_id], "passed": one.passed} for name, one in latest.items()
         ]
     connection.execute(delete(trace_verdicts).where(trace_verdicts.c.trace_seq.in_(list(seqs.values()))))
-    connection.execute(insert(trace_verdicts), verdicts)
+    if verdicts:
+        connection.execute(insert(trace_verdicts), verdicts)
     connection.execute(
         update(traces).where(traces.c.seq == bindparam("at")).values(verified=bindparam("verified")), summaries
     )

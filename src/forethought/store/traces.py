@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, insert, or_, select, text, update
 
-from forethought.core.facts import has_reasoning, searchable, topic_paths
+from forethought.core.facts import searchable, topic_paths
 from forethought.core.filter_spec import EVERYTHING, LARGEST, FilterSpec
 from forethought.core.filters import parse
+from forethought.core.judging import has_reasoning
 from forethought.core.records import Problem, Trace
 from forethought.errors import NotFoundError, RecordError
 from forethought.store.database import Database
