@@ -6,12 +6,15 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from forethought.errors import StoreError, UsageError
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
 
 FOLDERS = ("runs", "models", "datasets", "exports", "logs")
 DATABASE_FILE = "forethought.db"
@@ -23,9 +26,9 @@ def _default_cache() -> Path:
 
 
 class Settings(BaseSettings):
-    """What the environment says; every field is read from ``FORETHOUGHT_<FIELD>``."""
+    """What the environment says; every field is read from ``FORETHOUGHT_<FIELD>``. An empty variable says nothing."""
 
-    model_config = SettingsConfigDict(env_prefix="FORETHOUGHT_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="FORETHOUGHT_", env_ignore_empty=True, frozen=True, extra="ignore")
 
     workspace: Path = Path("~/.forethought")
     """Folder of the records (SQLite), artefacts and logs."""
@@ -37,18 +40,35 @@ class Settings(BaseSettings):
     @field_validator("workspace", "cache")
     @classmethod
     def _absolute(cls, folder: Path) -> Path:
-        return folder.expanduser().absolute()
+        try:
+            return folder.expanduser().absolute()
+        except RuntimeError as error:
+            raise ValueError(f"the folder {folder} is in a home folder that is not there") from error
 
     @classmethod
     def read(cls, workspace: Path | str | None = None) -> Self:
-        """The environment's settings, with another workspace folder where one is given."""
-        given: dict[str, Any] = {} if workspace is None else {"workspace": Path(workspace)}
-        return cls(**given)
+        """The environment's settings, with another workspace folder where one is given. UsageError for a wrong one."""
+        given: dict[str, Any] = {"workspace": Path(workspace)} if workspace else {}
+        try:
+            return cls(**given)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            where = ".".join(str(part) for part in fault["loc"])
+            raise UsageError(
+                f"The setting '{where}' cannot be used: {fault['msg'].removeprefix('Value error, ')}.",
+                hint="Choose another with --workspace or FORETHOUGHT_WORKSPACE."
+                if where == "workspace"
+                else f"Correct FORETHOUGHT_{where.upper()}.",
+            ) from None
 
     @property
-    def store_url(self) -> str:
+    def store_url(self) -> str | URL:
         """The URL for ``Store.open``. It may hold a password: never log or show it."""
-        return self.database_url.get_secret_value() or f"sqlite:///{self.workspace / DATABASE_FILE}"
+        from sqlalchemy import URL
+
+        return self.database_url.get_secret_value() or URL.create(
+            "sqlite", database=str(self.workspace / DATABASE_FILE)
+        )
 
 
 @dataclass(frozen=True)

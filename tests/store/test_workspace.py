@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from forethought.errors import StoreError, UsageError
-from forethought.settings import Settings, Workspace
+from forethought.settings import DATABASE_FILE, Settings, Workspace
+from forethought.store.store import Store
 
 
 def test_settings_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -14,7 +15,7 @@ def test_settings_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("FORETHOUGHT_CACHE", str(tmp_path / "c"))
     settings = Settings.read()
     assert (settings.workspace, settings.cache) == (tmp_path / "w", tmp_path / "c")
-    assert settings.store_url == f"sqlite:///{tmp_path}/w/forethought.db"
+    assert str(settings.store_url) == f"sqlite:///{tmp_path}/w/forethought.db"
     assert Settings.read(tmp_path / "other").workspace == tmp_path / "other"
     monkeypatch.setenv("FORETHOUGHT_DATABASE_URL", "postgresql://me:secret-word@host/x")
     assert Settings.read().store_url == "postgresql://me:secret-word@host/x"
@@ -74,3 +75,35 @@ def test_a_workspace_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="cannot be used"):
         Workspace.open(Settings(workspace=tmp_path / "file" / "w"))
+
+
+@pytest.mark.parametrize("name", ["a?b", "a%20b", "a#b", "a:b@c", "a b", "ä"])
+def test_a_workspace_is_a_path_and_not_a_part_of_a_url(tmp_path: Path, name: str) -> None:
+    settings = Settings.read(tmp_path / name)
+    workspace = Workspace.open(settings)
+    Store.open(settings.store_url).close()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (workspace.root / DATABASE_FILE).stat().st_size > 0
+
+
+@pytest.mark.parametrize("folder", ["~nosuchuser/x", "~nosuchuser"])
+def test_a_home_folder_that_nobody_has_is_one_line(folder: str) -> None:
+    with pytest.raises(UsageError, match=r"nosuchuser.*--workspace"):
+        Settings.read(folder)
+
+
+def test_an_empty_setting_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORETHOUGHT_WORKSPACE", "")
+    assert Settings.read().workspace == Settings.read("").workspace == Path.home() / ".forethought"
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://host:port/x", "sqlite:///x?timeout=soon", "postgresql://h/x?foo=1", "nonsense"]
+)
+def test_a_database_url_that_cannot_be_used_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((UsageError, StoreError)) as refused:
+        Store.open(url)
+    assert "\n" not in str(refused.value)

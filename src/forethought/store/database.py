@@ -27,7 +27,7 @@ class Database:
         self._has_text_index = has_text_index
 
     @classmethod
-    def open(cls, url: str) -> Self:
+    def open(cls, url: str | URL) -> Self:
         """Connects, migrates an older schema (after a backup, on SQLite) and returns the database.
 
         UsageError for a URL of another kind of database, MissingExtraError without psycopg, StoreError when the
@@ -80,11 +80,9 @@ class Database:
                 yield connection
 
 
-def _checked(url: str) -> URL:
-    try:
+def _checked(url: str | URL) -> URL:
+    with _readable():
         parsed = make_url(url)
-    except ArgumentError:
-        raise UsageError("The database URL cannot be read.", hint="Write sqlite:///FILE or postgresql://…") from None
     if parsed.drivername in ("postgres", "postgresql"):
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.drivername == "sqlite" and parsed.database:
@@ -102,13 +100,24 @@ def _checked(url: str) -> URL:
     return parsed
 
 
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Turns complaints about a URL into one line that does not repeat it: it may hold a password."""
+    try:
+        yield
+    except (ArgumentError, ValueError):
+        raise UsageError("The database URL cannot be read.", hint="Write sqlite:///FILE or postgresql://…") from None
+
+
 def _engine(url: URL) -> Engine:
     if url.get_backend_name() == "postgresql":
         # Asking before each use survives a restart of the server.
-        return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_SECONDS})
+        with _readable():
+            return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_SECONDS})
     if url.database and url.database != ":memory:":
         _make_private(Path(url.database))
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+    with _readable():
+        engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
