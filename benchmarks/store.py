@@ -48,6 +48,9 @@ FILTERS = {
     "common word": '"because"',
     "phrase": '"therefore the answer"',
     "two letters": '"zq"',
+    "two letters, the first frequent": '"tq"',
+    "frequent letters": '"th"',
+    "another script": '"学"',
     "absent word": '"xyzzyplugh"',
     "not a word": '-"because"',
 }

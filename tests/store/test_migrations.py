@@ -40,7 +40,8 @@ def old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         with Store.open(f"sqlite:///{file}") as store:
             task = store.add_task(Task(id="task", name="k", instructions=""))
             store.add_problems([Problem(id="problem", task_id=task.id, input="a riddle")])
-            store.add_traces([Trace(id="trace", task_id=task.id, problem_id="problem", origin="human")])
+            trace = Trace(id="trace", task_id=task.id, problem_id="problem", origin="human", answer="an egg")
+            store.add_traces([trace])
     return file
 
 
@@ -61,7 +62,8 @@ def test_the_newest_revision_is_named() -> None:
 
 def test_an_old_database_is_copied_and_brought_up_to_date(old_file: Path) -> None:
     with Store.open(f"sqlite:///{old_file}") as store:
-        assert store.trace_ids('"riddle"') == ["trace"]
+        for text in ("riddle", "egg", "gg"):
+            assert store.trace_ids(f'"{text}"') == ["trace"]
     (copy,) = old_file.parent.glob("old.db.backup-0001-*")
     assert copy.stat().st_mode & 0o077 == 0
     with closing(connect(copy)) as backup:
