@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
+from forethought.core.facts import fold
 from forethought.core.filters import FilterSpec
 from forethought.core.filters import parse as parse_filter
 from forethought.core.judging import Judgement, judge, refuse_unsound
-from forethought.core.records import Frozen, Json, Problem, Score, Task, Trace, dump
+from forethought.core.records import Frozen, Json, Problem, Score, Task, Trace, Verdict, dump
 from forethought.core.seams import ProblemDraft, Reporter, SilentReporter, Verifier
-from forethought.errors import DataError
+from forethought.errors import DataError, ForethoughtError
 from forethought.services.tasks import Parts, must_fit
 from forethought.services.workbench import Workbench
 
@@ -30,11 +31,14 @@ class Generated(Frozen):
     traces: int = 0
     verified: int = 0
     already_there: int = 0
+    untagged: int = 0
+    """Of those that were there already, how many lack a tag that was asked for: a problem is never changed."""
 
     def sentence(self) -> str:
         """The counts in words."""
         solved = f", {self.traces} solved, {self.verified} verified" if self.traces else ""
-        known = f" ({self.already_there} were there already)" if self.already_there else ""
+        kept = f", {self.untagged} of them without the tags asked for" if self.untagged else ""
+        known = f" ({self.already_there} were there already{kept})" if self.already_there else ""
         return f"{self.problems} problems{known}{solved}"
 
 
@@ -60,18 +64,21 @@ def generate(
 ) -> Generated:
     """Makes the generator's first ``count`` problems of this seed, level and vocabulary, and solves them.
 
-    Calling it again makes nothing twice: problems that are there already are only solved, where nobody has yet. A
-    generator whose references its own verifiers refuse is a DataError, and nothing of that chunk is stored.
+    Calling it again makes nothing twice: problems that are there already are only solved, where nobody has yet, and
+    keep the tags they have. Groups of held-out problems are never learnt from, nor the other way round, whichever are
+    made first. A generator whose references its own verifiers refuse is a DataError, and nothing of that chunk is
+    stored.
     """
     reporter = reporter or SilentReporter()
     parts = Parts(bench.store.task(task_name))
     task = parts.task
     known = {input_key(problem.input): problem for problem in bench.store.problems(task.id)}
     unsolved = bench.store.problems_without_traces(task.id) if solve else set()
-    drafts = parts.generator.generate(seed=seed, level=level, vocabulary=vocabulary)
+    drafts = _drafts(parts, seed=seed, level=level, vocabulary=vocabulary)
     made = Generated()
     source = f"generator:{task.generator.name if task.generator else ''}:{vocabulary}"
-    for chunk in _chunks(_distinct(drafts, task, _closed_groups(known.values(), source, vocabulary)), count):
+    closed = _closed_groups(known.values(), source, vocabulary)
+    for chunk in _chunks(_distinct(drafts, task, closed, one_of_each=vocabulary != "train"), count):
         reporter.check()
         new = [_problem(draft, task, source, tags) for draft in chunk if input_key(draft.input) not in known]
         add_problems(bench, parts, new)
@@ -83,6 +90,7 @@ def generate(
             traces=made.traces + len(open_problems),
             verified=made.verified + verified,
             already_there=made.already_there + len(old),
+            untagged=made.untagged + sum(not _has_tags(problem, tags) for problem in old),
         )
         reporter.progress(made.problems + made.already_there, count, unit="problems")
     return made
@@ -93,14 +101,16 @@ def add_problems(bench: Workbench, parts: Parts, new: Sequence[Problem]) -> None
 
     DataError when an input breaks the task's input schema or the verifiers refuse a reference.
     """
-    for problem in new:
-        must_fit(parts.task, problem.input)
+    must_fit(parts.task, [problem.input for problem in new])
     refuse_unsound(parts.verifiers, parts.task, new)
     bench.store.add_problems(new)
 
 
 def verify(bench: Workbench, task_name: str, where: str = "", *, reporter: Reporter | None = None) -> dict[str, int]:
-    """Asks the task's verifiers about every matching trace; their newest word counts from then on."""
+    """Asks the task's verifiers about every matching trace; their newest word counts from then on.
+
+    What verifiers said that the task names no more is kept, but counts no more.
+    """
     reporter = reporter or SilentReporter()
     task = bench.store.task(task_name)
     verifiers = Parts(task).verifiers
@@ -111,10 +121,11 @@ def verify(bench: Workbench, task_name: str, where: str = "", *, reporter: Repor
     for page in trace_pages(bench, task, spec):
         reporter.check()
         problems = bench.store.problems_by_id([trace.problem_id for trace in page])
+        said = bench.store.scores_of([trace.id for trace in page])
         scores: list[Score] = []
         for trace in page:
             judgement = judge(verifiers, task, problems[trace.problem_id], trace.attempt)
-            scores += _scores(trace, verifiers, judgement)
+            scores += [*_scores(trace, verifiers, judgement), *_retired(said[trace.id], verifiers)]
             counts[_word(judgement)] += 1
         bench.store.add_scores(scores)
         done += len(page)
@@ -158,6 +169,23 @@ def input_key(value: Json) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
+def _drafts(parts: Parts, **asked: Any) -> Iterator[ProblemDraft]:
+    with _broken_parts_told(f"generator of task '{parts.task.name}'"):
+        yield from parts.generator.generate(**asked)
+
+
+@contextmanager
+def _broken_parts_told(what: str) -> Iterator[None]:
+    """Parts come from anywhere and take options from a file: what they raise, whatever it is, is one line."""
+    try:
+        yield
+    except ForethoughtError:
+        raise
+    except Exception as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise DataError(f"The {what} failed: {said}.", hint="Look at its options in the task.") from error
+
+
 def _problem(draft: ProblemDraft, task: Task, source: str, tags: tuple[str, ...]) -> Problem:
     return Problem(
         task_id=task.id,
@@ -179,7 +207,8 @@ def _solve(bench: Workbench, parts: Parts, problems: Sequence[Problem]) -> int:
     scores: list[Score] = []
     verified = 0
     for problem in problems:
-        attempt = parts.solver.solve(parts.task, problem.input)
+        with _broken_parts_told(f"solver '{parts.solver.name}'"):
+            attempt = parts.solver.solve(parts.task, problem.input)
         trace = Trace(
             task_id=parts.task.id,
             problem_id=problem.id,
@@ -192,8 +221,7 @@ def _solve(bench: Workbench, parts: Parts, problems: Sequence[Problem]) -> int:
         verified += _word(judgement) == "verified"
         traces.append(trace)
         scores += _scores(trace, parts.verifiers, judgement)
-    bench.store.add_traces(traces)
-    bench.store.add_scores(scores)
+    bench.store.add_traces(traces, scores)
     return verified
 
 
@@ -206,29 +234,59 @@ def _scores(trace: Trace, verifiers: Sequence[Verifier], judgement: Judgement) -
     ]
 
 
+def _retired(said: Sequence[Score], verifiers: Sequence[Verifier]) -> list[Score]:
+    """The last words of verifiers that are asked no more. ``said`` is oldest first."""
+    asked = {fold(verifier.name) for verifier in verifiers}
+    latest = {fold(score.verifier): score for score in said}
+    return [
+        Score(
+            trace_id=score.trace_id,
+            verifier=score.verifier,
+            judges="nothing",
+            verdict=Verdict(reason="the task names this verifier no more"),
+        )
+        for name, score in latest.items()
+        if name not in asked and score.judges != "nothing"
+    ]
+
+
 def _word(judgement: Judgement) -> str:
     return {True: "verified", False: "refused", None: "not judged"}[judgement.verified]
 
 
-def _closed_groups(known: Iterable[Problem], source: str, vocabulary: str) -> set[str] | None:
-    """Groups that problems to be judged on must not come from: all from elsewhere. None: any group may repeat."""
-    if vocabulary == "train":
-        return None
-    return {problem.group for problem in known if problem.source != source}
+def group_of(problem: Problem | ProblemDraft) -> str:
+    """What a problem must not be parted from: its group, or itself alone."""
+    return problem.group or input_key(problem.input)
 
 
-def _distinct(drafts: Iterator[ProblemDraft], task: Task, closed: set[str] | None) -> Iterator[ProblemDraft]:
-    """The drafts without repetitions; DataError when the generator only repeats itself.
+def _has_tags(problem: Problem, tags: Iterable[str]) -> bool:
+    return {fold(tag) for tag in tags} <= {fold(tag) for tag in problem.tags}
 
-    Where groups are closed, one problem of each other group is taken: near-identical ones would count as evidence
-    several times.
+
+def _closed_groups(known: Iterable[Problem], source: str, vocabulary: str) -> set[str]:
+    """Groups that new problems must not come from.
+
+    For problems to be judged on: all from elsewhere. For those to learn from: all that a generator made to judge on.
+    """
+    if vocabulary != "train":
+        return {group_of(problem) for problem in known if problem.source != source}
+    made = [problem for problem in known if problem.source.startswith("generator:")]
+    return {group_of(problem) for problem in made if not problem.source.endswith(f":{vocabulary}")}
+
+
+def _distinct(
+    drafts: Iterator[ProblemDraft], task: Task, closed: Set[str], *, one_of_each: bool
+) -> Iterator[ProblemDraft]:
+    """The drafts of open groups without repetitions; DataError when the generator only repeats itself.
+
+    ``one_of_each`` takes one problem of each group: near-identical ones would count as evidence several times.
     """
     seen: set[str] = set()
-    taken = set(closed or ())
+    taken = set(closed)
     repeated = 0
     for draft in drafts:
         key = input_key(draft.input)
-        if key in seen or (closed is not None and draft.group and draft.group in taken):
+        if key in seen or group_of(draft) in taken:
             repeated += 1
             if repeated > TRIES_PER_PROBLEM:
                 raise DataError(
@@ -238,7 +296,8 @@ def _distinct(drafts: Iterator[ProblemDraft], task: Task, closed: set[str] | Non
             continue
         repeated = 0
         seen.add(key)
-        taken.add(draft.group)
+        if one_of_each:
+            taken.add(group_of(draft))
         yield draft
 
 

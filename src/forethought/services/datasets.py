@@ -20,7 +20,7 @@ from forethought.core.seams import Example
 from forethought.core.splits import SplitItem
 from forethought.core.splits import split as draw_split
 from forethought.errors import DataError, UsageError, did_you_mean
-from forethought.services.data import filter_for, input_key, trace_pages
+from forethought.services.data import filter_for, group_of, trace_pages
 from forethought.services.tasks import Parts, first_fault, must_be_name
 from forethought.services.workbench import Workbench
 
@@ -195,7 +195,7 @@ def _split_item(key: str, problem: Problem, spec: SplitSpec) -> SplitItem:
         "topic": "/".join(problem.topic),
         "level": problem.level,
     }
-    return SplitItem(id=key, group=problem.group or input_key(problem.input), stratum=str(strata[spec.stratify]))
+    return SplitItem(id=key, group=group_of(problem), stratum=str(strata[spec.stratify]))
 
 
 def _content_hash(parts: Mapping[str, Sequence[str]], items: _Items) -> str:

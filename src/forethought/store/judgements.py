@@ -23,25 +23,8 @@ class Judgements(Database):
 
     def add_scores(self, new: Sequence[Score]) -> None:
         """Stores verdicts, all or none, and renews the traces' ``verified``."""
-        rows = [
-            {
-                "id": check_id(score.id, "score"),
-                "trace_id": score.trace_id,
-                "verifier_key": key(score.verifier),
-                "judges": score.judges,
-                "passed": score.verdict.passed,
-                "created_at": score.created_at,
-                "record": encode(score),
-            }
-            for score in new
-        ]
-        if not rows:
-            return
         with self.write() as connection:
-            seqs = _lock_traces(connection, [score.trace_id for score in new])
-            connection.execute(insert(scores), rows)
-            for chunk in chunks(list(seqs.items())):
-                _renew_verdicts(connection, dict(chunk))
+            enter_scores(connection, new)
 
     def scores(self, trace_id: str) -> list[Score]:
         """What verifiers said of one trace, oldest first."""
@@ -112,6 +95,28 @@ class Judgements(Database):
         with self.read() as connection:
             records = connection.execute(query.order_by(rankings.c.created_at, rankings.c.id)).scalars()
             return [Ranking.model_validate_json(record) for record in records]
+
+
+def enter_scores(connection: Connection, new: Sequence[Score]) -> None:
+    """Adds verdicts on stored traces in a transaction that has begun, and renews the traces' ``verified``."""
+    if not new:
+        return
+    rows = [
+        {
+            "id": check_id(score.id, "score"),
+            "trace_id": score.trace_id,
+            "verifier_key": key(score.verifier),
+            "judges": score.judges,
+            "passed": score.verdict.passed,
+            "created_at": score.created_at,
+            "record": encode(score),
+        }
+        for score in new
+    ]
+    seqs = _lock_traces(connection, [score.trace_id for score in new])
+    connection.execute(insert(scores), rows)
+    for chunk in chunks(list(seqs.items())):
+        _renew_verdicts(connection, dict(chunk))
 
 
 def _lock_traces(connection: Connection, ids: Iterable[str]) -> dict[str, int]:

@@ -12,10 +12,11 @@ from forethought.core.facts import searchable, topic_paths
 from forethought.core.filter_spec import EVERYTHING, LARGEST, FilterSpec
 from forethought.core.filters import parse
 from forethought.core.judging import has_reasoning
-from forethought.core.records import Problem, Trace
+from forethought.core.records import Problem, Score, Trace
 from forethought.errors import NotFoundError, RecordError
 from forethought.store.database import Database
 from forethought.store.filter_sql import condition
+from forethought.store.judgements import enter_scores
 from forethought.store.keys import check_id, key
 from forethought.store.lookup import chunks, encode, find, lock_membership, records_by_id, refuse_missing
 from forethought.store.tables import (
@@ -35,8 +36,11 @@ TraceOrder = Literal["oldest", "newest", "best", "longest"]
 class Traces(Database):
     """A trace is found by its id or the start of it. Filters may be given as text."""
 
-    def add_traces(self, new: Sequence[Trace]) -> None:
-        """Stores attempts at existing problems, all or none. A repair's parent is stored, or comes along."""
+    def add_traces(self, new: Sequence[Trace], scores: Sequence[Score] = ()) -> None:
+        """Stores attempts at existing problems and what verifiers said of them, all or none.
+
+        A repair's parent is stored, or comes along.
+        """
         if not new:
             return
         for trace in new:
@@ -51,6 +55,7 @@ class Traces(Database):
             self._insert(connection, new, bodies, problem_of)
             for chunk in chunks(parents):
                 connection.execute(update(traces).where(traces.c.id.in_(chunk)).values(repaired=True))
+            enter_scores(connection, scores)
 
     def trace(self, trace_id: str) -> Trace:
         """One trace."""
