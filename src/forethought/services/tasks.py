@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +11,16 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from forethought.core import registry
+from forethought.core import registry, strict_json
 from forethought.core.records import SLUG, Json, Task
 from forethought.core.seams import Generator, Solver, Style, Verifier
-from forethought.errors import DataError, NotFoundError, UsageError
+from forethought.errors import DataError, NotFoundError, UsageError, VerifierError
 from forethought.services.workbench import Workbench
+from forethought.verifiers import json_schema
 
+CHECK_SECONDS = 10.0
+"""Longest check of some inputs against a schema, whose patterns may take for ever."""
+FAULT_CHARS = 200
 _IDENTITY = {"id", "created_at", "revision", "version"}
 
 
@@ -85,7 +88,11 @@ def create_example(bench: Workbench, name: str) -> Task:
 
 def create_from_file(bench: Workbench, file: Path) -> Task:
     """Adds a task from a JSON file: ``name``, ``instructions`` and any other field of a Task."""
-    return create(bench, _validated(Task, _read_object(file), file))
+    described = _read_object(file)
+    given = sorted(set(described) & _IDENTITY)
+    if given:
+        raise UsageError(f"{file} sets the task's '{given[0]}', which Forethought gives itself.", hint="Leave it out.")
+    return create(bench, _validated(Task, described, file))
 
 
 def edit(bench: Workbench, name: str, changes: dict[str, Any]) -> Task:
@@ -114,28 +121,24 @@ def list_all(bench: Workbench) -> list[Task]:
     return list(bench.store.tasks())
 
 
-def must_fit(task: Task, problem_input: Json) -> None:
-    """DataError when an input breaks the task's input schema."""
+def must_fit(task: Task, inputs: Sequence[Json]) -> None:
+    """DataError when one of the inputs breaks the task's input schema, or cannot be checked against it in time."""
     if task.input_schema is None:
         return
-    from jsonschema import Draft202012Validator
-
-    fault = next(iter(Draft202012Validator(task.input_schema).iter_errors(problem_input)), None)
-    if fault is not None:
-        where = "/".join(str(part) for part in fault.absolute_path) or "the whole"
-        raise DataError(f"An input does not fit the input schema of task '{task.name}': at {where}, {fault.message}.")
+    try:
+        fault = json_schema.fault_of(task.input_schema, inputs, CHECK_SECONDS)
+    except VerifierError as error:
+        raise DataError(f"An input cannot be checked against the input schema of task '{task.name}': {error}") from None
+    if fault:
+        raise DataError(f"An input does not fit the input schema of task '{task.name}': {fault}.")
 
 
 def _check_schemas(task: Task) -> None:
-    from jsonschema import Draft202012Validator, SchemaError
-
     for field in ("input_schema", "output_schema"):
         schema = getattr(task, field)
-        try:
-            if schema is not None:
-                Draft202012Validator.check_schema(schema)
-        except SchemaError as error:
-            raise DataError(f"The {field} of task '{task.name}' is not a JSON Schema: {error.message}.") from None
+        fault = "" if schema is None else json_schema.fault_of_schema(schema)
+        if fault:
+            raise DataError(f"The {field} of task '{task.name}' cannot be used: {fault}.")
 
 
 def _check_parts(task: Task) -> None:
@@ -159,13 +162,15 @@ def _editable() -> list[str]:
 
 def _read_object(file: Path) -> dict[str, Any]:
     try:
-        value = json.loads(file.read_text("utf-8"))
+        value = strict_json.loads(file.read_text("utf-8-sig"))
     except OSError as error:
-        raise UsageError(f"Cannot read {file}: {error.strerror}.") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{file} is not JSON: {error}.") from error
+        raise UsageError(f"Cannot read {file}: {error.strerror}.", hint="Name a JSON file.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is not UTF-8: {error.reason} at byte {error.start}.", hint="Save it so.") from None
+    except ValueError as error:
+        raise DataError(f"{file} is not JSON: {error}.") from None
     if not isinstance(value, dict):
-        raise DataError(f"{file} holds a {type(value).__name__}, not a JSON object.")
+        raise DataError(f"{file} holds a {type(value).__name__}, not a JSON object.", hint="Write {…} with fields.")
     return value
 
 
@@ -177,7 +182,8 @@ def _validated(kind: type[Task], values: dict[str, Any], file: Path | None) -> T
 
 
 def first_fault(error: ValidationError) -> str:
-    """The first complaint of a validation error in one line."""
+    """The first complaint of a validation error in one line, at most ``FAULT_CHARS`` of it."""
     fault = error.errors()[0]
     where = ".".join(str(part) for part in fault["loc"]) or "value"
-    return f"'{where}': {fault['msg']}"
+    said = " ".join(f"'{where[:80]}': {fault['msg']}".split())
+    return said if len(said) <= FAULT_CHARS else said[: FAULT_CHARS - 1] + "…"
