@@ -74,31 +74,33 @@ def test_finished_outcomes_are_not_asked_again(task, problems, verifiers, arms):
     assert nothing_left.metrics["seconds_per_problem"] is None
 
 
-def test_judging_takes_none_of_the_models_time(task, problems, arms, monkeypatch):
+def test_a_model_that_writes_while_others_are_judged_takes_the_time_it_writes(task, problems, arms, monkeypatch):
     now = 0.0
 
-    class Slow(Saying):
+    class Busy(Saying):
         def complete(self, requests, on_done=None):
             nonlocal now
-            now += 2.0
-            return super().complete(requests, on_done)
+            for index in range(len(requests)):
+                now = max(now, 2.0 * (index + 1))
+                on_done(index, self.completions[0])
+            return [self.completions[0] for _ in requests]
 
     class Thorough:
         name, judges = "thorough", "answer"
 
         def verify(self, task, problem, attempt) -> Verdict:
             nonlocal now
-            now += 100.0
+            now += 1.5
             return Verdict(passed=True)
 
     monkeypatch.setattr(runner, "time", SimpleNamespace(perf_counter=lambda: now))
-    arm = Arm("slow", Slow(Completion("yes", "stop", Usage())), build("style", "answer"), arms[0].prompt)
+    arm = Arm("busy", Busy(Completion("yes", "stop", Usage())), build("style", "answer"), arms[0].prompt)
     told: list[float] = []
     (evaluation,) = evaluate(
         task, problems[:4], [arm], [Thorough()], SilentReporter(), lambda _, __, seconds: told.append(seconds)
     )
-    assert told == [2.0, 0.0, 0.0, 0.0]
-    assert [evaluation.metrics[name] for name in ("seconds", "timed", "seconds_per_problem")] == [2.0, 4, 0.5]
+    assert told == [2.0, 2.0, 2.0, 2.0]
+    assert [evaluation.metrics[name] for name in ("seconds", "timed", "seconds_per_problem")] == [8.0, 4, 2.0]
 
 
 def test_cancelling_keeps_what_was_judged(task, problems, verifiers, arms):

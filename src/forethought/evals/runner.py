@@ -16,7 +16,7 @@ from forethought.errors import EngineError, UsageError
 from forethought.evals.metrics import measure
 
 OnOutcome = Callable[[str, Outcome, float], None]
-"""Called with the arm's name, each outcome as it is judged, and the seconds the model took since the one before.
+"""Called with the arm's name, each outcome as it is judged, and the seconds since the completion before it arrived.
 
 What it stores can be handed back as ``finished``, and the seconds of an arm, added up, as ``spent``.
 """
@@ -130,16 +130,20 @@ def _run_arm(
     progress: Callable[[int], None],
     on_outcome: OnOutcome | None,
 ) -> tuple[list[Outcome], dict[str, Json]]:
-    """The outcomes in the order of the problems, and how long the model took; judging takes none of its time."""
+    """The outcomes in the order of the problems, and the seconds from asking until the last completion arrived.
+
+    Judging is no pause: a model may write on meanwhile. Only judging the last one is left out.
+    """
     open_problems = [problem for problem in problems if problem.id not in outcomes]
     done = len(problems) - len(open_problems)
     progress(done)
     seconds = spent or 0.0
-    asked_at = time.perf_counter()
+    last_at = time.perf_counter()
 
     def judged(index: int, rollout: Rollout) -> None:
-        nonlocal done, seconds, asked_at
-        took = time.perf_counter() - asked_at
+        nonlocal done, seconds, last_at
+        arrived_at = time.perf_counter()
+        took, last_at = arrived_at - last_at, arrived_at
         seconds += took
         problem = open_problems[index]
         outcome = outcomes[problem.id] = outcome_of(task, problem, rollout, verifiers)
@@ -147,7 +151,6 @@ def _run_arm(
             on_outcome(arm.name, outcome, took)
         done += 1
         progress(done)
-        asked_at = time.perf_counter()
 
     if open_problems:
         roll_out(
@@ -159,7 +162,6 @@ def _run_arm(
             json_schema=arm.json_schema,
             on_done=judged,
         )
-        seconds += time.perf_counter() - asked_at
     timed = len(open_problems) if spent is None else len(problems)
     times: dict[str, Json] = {
         "seconds": seconds,
