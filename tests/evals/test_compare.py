@@ -58,6 +58,26 @@ def test_pairs_without_a_common_judged_problem_are_left_out_and_unchecked_steps_
     assert found.verified_difference is None
 
 
+def test_checked_steps_are_compared_where_those_of_both_could_be_judged():
+    def reasoning(arm: str, steps: list[bool | None]) -> Evaluation:
+        attempt = Attempt(reasoning="because", answer="yes")
+        outcomes = tuple(
+            Outcome(problem_id=str(i), attempt=attempt, correct=True, steps_valid=step) for i, step in enumerate(steps)
+        )
+        return Evaluation(task_id="t", arm=arm, model=arm, style="reasoning", outcomes=outcomes)
+
+    (found,) = compare([reasoning("a", [True, None, False, True]), reasoning("b", [True, True, True, None])])
+    assert (found.n, found.verified_n, found.verified_difference) == (4, 2, 0.5)
+    (apart,) = compare([reasoning("a", [True, None]), reasoning("b", [None, True])])
+    assert (apart.n, apart.verified_n, apart.verified_difference) == (2, 0, None)
+
+
+def test_the_verdict_says_on_which_problems_the_steps_were_checked():
+    checked = row(evaluation("a", [True, True, None, False], steps=True)) | {"reasons": True}
+    (said,) = verdict([checked], [], None, True)["more"]
+    assert said == "On 67\u00a0% of the problems where both could be judged, the answer is right and every step checks."
+
+
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=30))
 def test_mirroring_tells_the_same_story(pairs):
     a, b = evaluation("a", [x for x, _ in pairs], steps=True), evaluation("b", [y for _, y in pairs], steps=False)

@@ -232,6 +232,23 @@ def test_a_task_without_step_verifier_says_nothing_of_steps(tmp_path, task, prob
     assert json.loads(json_path.read_text(encoding="utf-8"))["steps_checked"] is False
 
 
+def test_a_best_arm_whose_steps_nobody_could_judge_is_reported(tmp_path):
+    task, problem = Task(name="t", instructions="?"), Problem(id="p", task_id="t", input="q", reference="yes")
+
+    def evaluation(arm: str, correct: bool, steps: bool | None) -> Evaluation:
+        attempt = Attempt(reasoning="because", answer="yes")
+        outcomes = (Outcome(problem_id="p", attempt=attempt, correct=correct, steps_valid=steps),)
+        times = {"seconds": 1.0, "seconds_per_problem": 1.0, "timed": 1}
+        fields = {"model": arm, "style": "reasoning", "outcomes": outcomes, "metrics": measure(outcomes) | times}
+        return Evaluation(task_id=task.id, arm=arm, **fields)
+
+    evaluations = [evaluation("checked", False, False), evaluation("best", True, None)]
+    html_path, _ = write_report(tmp_path, "t", task, evaluations, compare(evaluations), [problem])
+    text = Page(html_path.read_text(encoding="utf-8")).text
+    assert "No verifier could judge the steps of best." in text
+    assert "not checked" in text
+
+
 def test_each_step_carries_its_mark():
     reasoning = "First this. Then that.\nSo the end."
     steps = marked_steps(

@@ -30,8 +30,11 @@ class Comparison(Frozen):
     """McNemar, exact, two-sided."""
     p_adjusted: float
     """The same after Holm's correction for all pairs compared here."""
+    verified_n: int = 0
+    """Problems where both arms' answers and steps could be judged; what follows is measured on them."""
     verified_difference: float | None = None
-    """None where no reasoning of any arm was checked."""
+    """Difference in right answers whose every step checks. None without such problems, or where no arm's reasoning was
+    checked."""
     verified_ci_low: float | None = None
     verified_ci_high: float | None = None
 
@@ -62,7 +65,9 @@ def _pair(arm: Evaluation, baseline: Evaluation, steps_checked: bool, seed: int)
     ours, theirs = [bool(a.correct) for a, _ in pairs], [bool(b.correct) for _, b in pairs]
     test = mcnemar(ours, theirs)
     difference = paired_bootstrap(ours, theirs, seed=seed)
-    verified = paired_bootstrap([bool(proven(a)) for a, _ in pairs], [bool(proven(b)) for _, b in pairs], seed=seed)
+    checked = [(x, y) for a, b in pairs if (x := proven(a)) is not None and (y := proven(b)) is not None]
+    checked = checked if steps_checked else []
+    verified = paired_bootstrap([x for x, _ in checked], [y for _, y in checked], seed=seed) if checked else None
     both = sum(x and y for x, y in zip(ours, theirs, strict=True))
     return Comparison(
         arm=arm.arm,
@@ -79,7 +84,8 @@ def _pair(arm: Evaluation, baseline: Evaluation, steps_checked: bool, seed: int)
         neither=len(pairs) - both - test.only_a - test.only_b,
         p_value=test.p_value,
         p_adjusted=test.p_value,
-        verified_difference=verified.value if steps_checked else None,
-        verified_ci_low=verified.low if steps_checked else None,
-        verified_ci_high=verified.high if steps_checked else None,
+        verified_n=len(checked),
+        verified_difference=verified.value if verified else None,
+        verified_ci_low=verified.low if verified else None,
+        verified_ci_high=verified.high if verified else None,
     )

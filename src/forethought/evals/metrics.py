@@ -109,7 +109,8 @@ METRICS: dict[str, Metric] = {
         _verified_accuracy,
         "share",
         "Right and every step checks",
-        "The final answer is right and a program checked every step that led to it. Guessing cannot win this one.",
+        "The final answer is right and a program checked every step that led to it, "
+        "of the problems where both could be judged. Guessing cannot win this one.",
     ),
     "verified_ci_low": Metric(
         _verified_ci_low, "share", "Right and every step checks, lower bound", "95 % Wilson interval of the share."

@@ -111,7 +111,10 @@ def _steps(arm: Row, steps_checked: bool) -> list[str]:
         return []
     if not arm["reasons"]:
         return [f"{_capital(str(arm['label']))} writes no reasoning, so there is none to check."]
-    return [f"On {percent(arm['verified_accuracy'])} of all problems the answer is right and every step checks."]
+    if arm["verified_accuracy"] is None:
+        return [f"No verifier could judge the steps of {arm['label']}."]
+    share = percent(arm["verified_accuracy"])
+    return [f"On {share} of the problems where both could be judged, the answer is right and every step checks."]
 
 
 def _chance(arm: Row, chance: Vote[str] | None) -> list[str]:
