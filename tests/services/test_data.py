@@ -146,3 +146,11 @@ def test_no_group_is_both_to_learn_from_and_to_be_judged_on_whichever_is_made_fi
                 for part in order
             }
             assert not groups["train"] & groups["heldout"]
+
+
+def test_a_task_has_each_verifier_once(bench):
+    twice = [{"name": "exact", "options": {"match": "text"}}, {"name": "exact", "options": {"match": "number"}}]
+    with pytest.raises(DataError, match="verifier 'exact' twice"):
+        tasks.create(bench, Task(name="sums", instructions="Count.", verifiers=twice))
+    with pytest.raises(DataError, match="verifier 'exact' twice"):
+        tasks.edit(bench, "loan", {"verifiers": twice})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from forethought.core import registry, strict_json
+from forethought.core.facts import fold
 from forethought.core.records import SLUG, Json, Task
 from forethought.core.seams import Generator, Solver, Style, Verifier
 from forethought.errors import DataError, NotFoundError, UsageError, VerifierError
@@ -145,11 +147,18 @@ def _check_parts(task: Task) -> None:
     style_named(task.style)
     _check_schemas(task)
     parts = Parts(task)
-    _ = parts.verifiers
+    _check_verifier_names(task, [verifier.name for verifier in parts.verifiers])
     if task.solver is not None:
         _ = parts.solver
     if task.generator is not None:
         _ = parts.generator
+
+
+def _check_verifier_names(task: Task, names: Sequence[str]) -> None:
+    """What verifiers say is kept by their names: of two of one name, one would be lost."""
+    twice = sorted(name for name, count in Counter(map(fold, names)).items() if count > 1)
+    if twice:
+        raise DataError(f"Task '{task.name}' names the verifier '{twice[0]}' twice.", hint="Name each verifier once.")
 
 
 def _content(task: Task) -> dict[str, Any]:
