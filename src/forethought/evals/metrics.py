@@ -134,7 +134,7 @@ METRICS: dict[str, Metric] = {
     "mean_tokens": Metric(
         _mean_tokens, "tokens", "Tokens written", "Mean length of what the model wrote, thinking included."
     ),
-    "n": Metric(_n, "count", "Problems", "Held-out problems put to the model."),
+    "n": Metric(_n, "count", "Problems", "Problems put to the model."),
     "judged": Metric(
         _judged, "count", "Judged", "Problems on which a verifier could decide. The others count neither way."
     ),

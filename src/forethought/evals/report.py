@@ -62,6 +62,8 @@ class ReportExtra(Frozen):
     versions: dict[str, str] = Field(default_factory=dict)
     commands: tuple[Command, ...] = ()
     training: tuple[TrainingFacts, ...] = ()
+    warnings: tuple[str, ...] = ()
+    """Why the figures say less than they seem to, such as problems that a model was trained on."""
 
 
 def write_report(
@@ -105,6 +107,7 @@ def report_data(
         "chance_level": chance.share if chance else None,
         "chance_answer": chance.winner if chance else None,
         "steps_checked": steps_checked,
+        "warnings": list(extra.warnings),
         "arms": [_arm(evaluation, problems, extra) for evaluation in evaluations],
         "comparisons": [
             comparison.model_dump() | {"significant": comparison.significant} for comparison in comparisons

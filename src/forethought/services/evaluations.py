@@ -13,13 +13,26 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from forethought.core.files import replacing_file
-from forethought.core.records import Dataset, Evaluation, Frozen, Json, Outcome, Prompt, Run, Sampling, Task, dump
+from forethought.core.records import (
+    Dataset,
+    Evaluation,
+    Frozen,
+    Json,
+    Outcome,
+    Problem,
+    Prompt,
+    Run,
+    Sampling,
+    Task,
+    dump,
+)
 from forethought.errors import DataError, NotFoundError, UsageError
 from forethought.evals.compare import compare as compare_arms
 from forethought.evals.report import ReportExtra, TrainingFacts, write_report
 from forethought.evals.runner import Arm, evaluate
 from forethought.jobs.context import JobContext, JobResult
 from forethought.services import datasets, models, runs
+from forethought.services.evaluation_warnings import warnings_of_calling, warnings_of_learning
 from forethought.services.tasks import Parts, style_named
 from forethought.services.workbench import Workbench
 
@@ -50,16 +63,19 @@ def submit(
 ) -> Run:
     """Queues an evaluation of ``arms`` (``NAME=MODEL[+PROMPT][@STYLE]``) and starts its worker.
 
-    A trained model is called with the prompt and style it was trained with unless the arm names others.
+    A trained model is called with the prompt and style it was trained with unless the arm names others. The run's log
+    and its report warn of that, and of problems that a model was trained on.
     """
     frozen = bench.store.dataset(dataset)
     task = bench.store.task(frozen.task_id, frozen.task_revision)
-    if not datasets.problems(bench, frozen, split):
+    problems = datasets.problems(bench, frozen, split)[:limit]
+    if not problems:
         raise DataError(f"Split '{split}' of dataset '{dataset}' is empty.")
     specs = [_arm_spec(bench, text, task, shots_from) for text in arms]
     names = [spec.name for spec in specs]
     if not names or len(set(names)) < len(names):
         raise UsageError(f"An evaluation needs arms with different names, found {', '.join(names) or 'none'}.")
+    extra = (report or ReportExtra()).model_copy(update={"warnings": _warnings(bench, specs, problems)})
     run = Run(
         kind="eval",
         task_id=task.id,
@@ -71,7 +87,7 @@ def submit(
             "limit": limit,
             "sampling": dump(Sampling(max_tokens=max_tokens)),
             "arms": [dump(spec) for spec in specs],
-            "report": dump(report or ReportExtra()),
+            "report": dump(extra),
         },
         versions=runs.versions(),
     )
@@ -88,6 +104,8 @@ def run_evaluation(context: JobContext) -> JobResult:
     problems = datasets.problems(bench, frozen, split)[: cast("int | None", config["limit"])]
     specs = [ArmSpec.model_validate(spec) for spec in cast(list[Json], config["arms"])]
     sampling = Sampling.model_validate(config["sampling"])
+    for warning in ReportExtra.model_validate(config["report"]).warnings:
+        context.reporter.log(f"warning: {warning}")
     kept = OutcomeLog(context.folder / "outcomes.jsonl")
     finished, spent = kept.read() if context.resuming else ({}, {})
     evaluations: list[Evaluation] = []
@@ -235,6 +253,15 @@ def _arm_spec(bench: Workbench, text: str, task: Task, shots_from: str) -> ArmSp
     else:
         prompt = model.prompt if trained else models.build_prompt("plain", task, style)
     return ArmSpec(name=match["name"], model_id=model.id, style=style.name, prompt=prompt)
+
+
+def _warnings(bench: Workbench, specs: Sequence[ArmSpec], problems: Sequence[Problem]) -> tuple[str, ...]:
+    found: list[str] = []
+    for spec in specs:
+        model = bench.store.model(spec.model_id)
+        found += warnings_of_learning(bench, model, problems)
+        found += warnings_of_calling(spec.name, model, spec.style, spec.prompt)
+    return tuple(dict.fromkeys(found))
 
 
 def _write(bench: Workbench, context: JobContext, task: Task, frozen: Dataset, arms: Sequence[Evaluation]) -> None:
