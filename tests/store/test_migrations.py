@@ -17,7 +17,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, make_url
 
 import forethought.store.migrations as migrations
-from forethought.core.records import Problem, Task, Trace
+from forethought.core.records import Problem, Score, Task, Trace, Verdict
 from forethought.errors import StoreError
 from forethought.store.store import Store
 from forethought.store.tables import metadata
@@ -71,6 +71,47 @@ def test_an_old_database_is_copied_and_brought_up_to_date(old_file: Path) -> Non
         assert backup.execute("SELECT id FROM traces").fetchone() == ("trace",)
 
 
+# a trace's reasoning, its verdicts (verifier, subject, passed) in their order, and what they come to
+JUDGED = {
+    "passed": ("so", [("exact", "answer", True), ("steps", "steps", True)], True),
+    "in-the-end": ("so", [("exact", "answer", None), ("exact", "answer", True)], True),
+    "no-steps": (" ", [("exact", "answer", True), ("steps", "steps", None)], True),
+    "open-answer": ("so", [("schema", "answer", True), ("exact", "answer", True), ("exact", "answer", None)], None),
+    "open-steps": ("so", [("exact", "answer", True), ("steps", "steps", None)], None),
+    "refused": ("so", [("exact", "answer", None), ("steps", "steps", False)], False),
+    "unjudged": ("so", [], None),
+}
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_what_was_called_verified_too_lightly_is_open_again(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url = f"sqlite:///{tmp_path}/x.db" if kind == "sqlite" else request.getfixturevalue("blank_postgres_url")
+    with Store.open(url) as store:
+        store.add_task(Task(id="task", name="k", instructions=""))
+        store.add_problems([Problem(id="problem", task_id="task", input="?")])
+        for name, (reasoning, said, _) in JUDGED.items():
+            store.add_traces(
+                [Trace(id=name, task_id="task", problem_id="problem", origin="human", reasoning=reasoning)]
+            )
+            for verifier, judges, passed in said:
+                verdict = Verdict(passed=passed)
+                store.add_scores([Score(trace_id=name, verifier=verifier, judges=judges, verdict=verdict)])
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE traces SET verified = TRUE WHERE id IN ('open-answer', 'open-steps')")
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0003'")
+    engine.dispose()
+    with Store.open(url) as store:
+        found = {
+            one: {"yes": True, "no": False}.get(word)
+            for word in ("yes", "no", "unknown")
+            for one in store.trace_ids(f"verified:{word}")
+        }
+    assert found == {name: expected for name, (_, _, expected) in JUDGED.items()}
+
+
 def backups(file: Path) -> list[str]:
     return sorted(path.name for path in file.parent.iterdir() if path != file)
 
@@ -111,7 +152,7 @@ def test_a_failed_migration_leaves_the_old_database_usable(old_file: Path, monke
     with closing(connect(old_file)) as connection:
         connection.execute("CREATE TABLE trace_search (in_the_way)")
         connection.commit()
-    with pytest.raises(StoreError, match=r"from schema 0001 to 0003 failed: table trace_search already exists.*It is"):
+    with pytest.raises(StoreError, match=r"from schema 0001 to 0004 failed: table trace_search already exists.*It is"):
         Store.open(f"sqlite:///{old_file}")
     with closing(connect(old_file)) as connection:
         connection.execute("DROP TABLE trace_search")
