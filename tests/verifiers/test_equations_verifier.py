@@ -152,9 +152,10 @@ def test_findings_are_the_equations() -> None:
     "equation",
     ["9**9**9 = 1", "9^9^9^9 = 1", "9" * 50 + " + 1 = 2", "2^99999 = 1", "((9^60)^60)^60 = 1", "1 = 9**9**9**9"],
 )
-def test_what_is_too_large_costs_nothing_and_is_not_judged(equation: str) -> None:
-    assert verdict(f"20 + 5 = 25. {equation}. 20 + 5 = 25.").passed is None
-    assert verdict(f"{equation}. 20 + 5 = 26.").passed is False
+def test_what_is_too_large_costs_nothing_and_does_not_escape_judgement(equation: str) -> None:
+    found = verdict(f"20 + 5 = 25. {equation}. 20 + 5 = 25.")
+    assert found.passed is False
+    assert found.reason == "too large to check"
 
 
 @pytest.mark.parametrize(

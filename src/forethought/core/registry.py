@@ -32,6 +32,7 @@ BUILTIN: dict[Kind, dict[str, str]] = {
         "equations": "forethought.verifiers.equations:EquationsVerifier",
         "policy": "forethought.verifiers.policy:PolicyVerifier",
         "policy-steps": "forethought.verifiers.policy:PolicyStepsVerifier",
+        "arithmetic-steps": "forethought.examples.arithmetic.verifier:ArithmeticStepsVerifier",
         "syllogism": "forethought.examples.syllogism.verifier:SyllogismVerifier",
         "syllogism-steps": "forethought.examples.syllogism.verifier:SyllogismStepsVerifier",
     },

@@ -45,6 +45,8 @@ class Side:
     """Holds an operation."""
     start: int
     end: int
+    postfix: tuple[Exact | str, ...] = ()
+    """Numbers and operators (``+ - * / ^``, ``negative``, ``percent``) in postfix order, to work it out otherwise."""
 
 
 def read_expression(tokens: Sequence[Token]) -> Side | None:
@@ -57,7 +59,7 @@ def read_expression(tokens: Sequence[Token]) -> Side | None:
         return Side(text, None, (), True, *span)
     except SyntaxError:
         return None
-    return Side(text, value, tuple(reader.literals), reader.worked, *span)
+    return Side(text, value, tuple(reader.literals), reader.worked, *span, tuple(reader.postfix))
 
 
 def rational(text: str) -> Exact | None:
@@ -80,6 +82,7 @@ class _Reader:
     tokens: Sequence[Token]
     at: int = 0
     literals: list[Exact] = field(default_factory=list)
+    postfix: list[Exact | str] = field(default_factory=list)
     worked: bool = False
     depth: int = 0
 
@@ -95,6 +98,7 @@ class _Reader:
         while (operator := self._operator("+-")) is not None:
             other = self._product()
             value = _capped(value + other if operator == "+" else value - other)
+            self.postfix.append(operator)
         return value
 
     def _product(self) -> Exact:
@@ -104,6 +108,7 @@ class _Reader:
             if operator == "/" and other == 0:
                 raise ZeroDivisionError
             value = _capped(value * other if operator == "*" else value / other)
+            self.postfix.append(operator)
         return value
 
     def _signed(self) -> Exact:
@@ -112,6 +117,8 @@ class _Reader:
             negative ^= self.tokens[self.at].text != "+"
             self.at += 1
         value = self._power()
+        if negative:
+            self.postfix.append("negative")
         return -value if negative else value
 
     def _power(self) -> Exact:
@@ -121,6 +128,7 @@ class _Reader:
             if self.depth > MAX_DEPTH:
                 raise _TooLarge
             exponent = self._signed()
+            self.postfix.append("^")
             return _power(base, exponent)
         return base
 
@@ -134,6 +142,7 @@ class _Reader:
             if number is None:
                 raise _TooLarge
             self.literals.append(number)
+            self.postfix.append(number)
             return number / 100 if self._percent() else number
         self.depth += 1
         if token.kind != "open" or self.depth > MAX_DEPTH:
@@ -147,6 +156,7 @@ class _Reader:
     def _percent(self) -> bool:
         found = self.at < len(self.tokens) and self.tokens[self.at].kind == "percent"
         self.at += found
+        self.postfix += ["percent"] * found
         return found
 
     def _operator(self, which: str) -> str | None:

@@ -17,13 +17,16 @@ def task() -> Task:
         thinking_instructions="Go through the story sentence by sentence. Write every sum as an equation with the "
         "number so far, in small steps, and say at the end what the answer is.",
         requirements=(
-            Requirement(name="equations", description="Every equation holds and uses numbers of the story."),
-            Requirement(name="order", description="The steps follow the story and the last one gives the answer."),
+            Requirement(name="equations", description="Every equation holds and works with numbers of the story."),
+            Requirement(
+                name="order",
+                description="Together the steps work out what the story says; the last one gives the answer.",
+            ),
         ),
         style="reasoning",
         verifiers=(
             PartSpec(name="math", options={"form": "number"}),
-            PartSpec(name="equations", options={"grounded": True}),
+            PartSpec(name="arithmetic-steps"),
         ),
         solver=PartSpec(name="arithmetic"),
         generator=PartSpec(name="arithmetic"),
