@@ -19,9 +19,11 @@ SCHEMA: dict[str, Any] = {
 }
 
 
-def verdict(answer: str, schema: dict[str, Any] | None = SCHEMA, timeout_s: float = 5.0) -> Verdict:
+def verdict(
+    answer: str, schema: dict[str, Any] | None = SCHEMA, timeout_s: float = 5.0, reference: str | None = "{}"
+) -> Verdict:
     task = Task(name="decide", instructions="Decide.", output_schema=schema)
-    problem = Problem(task_id=task.id, input="?", reference="{}")
+    problem = Problem(task_id=task.id, input="?", reference=reference)
     return JsonSchemaVerifier(timeout_s).verify(task, problem, Attempt(answer=answer))
 
 
@@ -55,11 +57,26 @@ def test_without_a_schema_nothing_is_judged() -> None:
     assert verdict("{}", schema=None).passed is None
 
 
-def test_a_catastrophic_pattern_times_out_and_is_not_judged() -> None:
-    schema = {"type": "string", "pattern": "^(a+)+$"}
+SLOW = {"type": "string", "pattern": "^(a+)+$"}
+SLOW_ANSWER = '"' + "a" * 40 + '!"'
+
+
+@pytest.mark.parametrize("reference", ['"aaa"', "no JSON", None])
+def test_an_answer_whose_check_takes_for_ever_does_not_escape_judgement(reference: str | None) -> None:
+    found = verdict(SLOW_ANSWER, SLOW, timeout_s=1, reference=reference)
+    assert found.passed is False
+    assert "longer than 1 seconds" in found.reason
+    assert verdict('"aaa"', SLOW, timeout_s=1, reference=reference).passed is True
+
+
+def test_an_answer_nested_too_deeply_to_be_checked_does_not_escape_judgement() -> None:
+    schema = {"type": "array", "items": {"$ref": "#"}}
+    assert verdict("[" * 400 + "]" * 400, schema, reference="[[]]").passed is False
+
+
+def test_a_reference_whose_check_takes_for_ever_is_no_fault_of_the_answer() -> None:
     with pytest.raises(VerifierError, match="longer than 1 seconds"):
-        verdict('"' + "a" * 40 + '!"', schema, timeout_s=1)
-    assert verdict('"aaa"', schema, timeout_s=1).passed is True
+        verdict(SLOW_ANSWER, SLOW, timeout_s=1, reference=SLOW_ANSWER)
 
 
 def test_a_broken_schema_and_one_that_points_elsewhere_are_not_judged() -> None:

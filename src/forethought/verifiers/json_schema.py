@@ -21,7 +21,9 @@ class JsonSchemaVerifier:
     """Judges form, not truth: pair it with a verifier that knows what is right.
 
     The check runs in a process that can be killed, because a schema's patterns may take for ever on some texts;
-    ``timeout_s`` bounds it in seconds. References to other documents are not followed.
+    ``timeout_s`` bounds it in seconds. An answer that cannot be checked in that time is wrong: a model must not be able
+    to leave a problem uncounted. Only what fails on the reference too (on ``null`` where there is none) is not judged.
+    References to other documents are not followed.
     """
 
     name = "json-schema"
@@ -39,7 +41,11 @@ class JsonSchemaVerifier:
             answer = strict_json.loads(attempt.answer)
         except ValueError as error:
             return _wrong(f"not JSON: {str(error)[:200]}")
-        fault = fault_of(task.output_schema, [answer], self.timeout_s)
+        try:
+            fault = fault_of(task.output_schema, [answer], self.timeout_s)
+        except VerifierError as error:
+            fault_of(task.output_schema, [_reference(problem)], self.timeout_s)  # raises: not the answer's fault
+            return _wrong(error.message)
         return _wrong(fault) if fault else Verdict(value=1.0, passed=True, reason="satisfies the schema")
 
 
@@ -101,6 +107,13 @@ def _dangling(resource: Resource[Any], resolver: Resolver[Any]) -> str:
             return f"it refers to '{reference[:120]}', which is not in it"
     inner = (_dangling(part, resolver.in_subresource(part)) for part in resource.subresources())
     return next((fault for fault in inner if fault), "")
+
+
+def _reference(problem: Problem) -> Json:
+    try:
+        return strict_json.loads(problem.reference or "null")
+    except ValueError:
+        return None
 
 
 def _wrong(reason: str) -> Verdict:
