@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ import typer
 
 from forethought import __version__
 from forethought.cli import data, datasets, evaluations, models, runs, tasks, top, train
+from forethought.cli.output import printable
 from forethought.cli.state import state
 from forethought.errors import ForethoughtError
 
@@ -33,18 +35,68 @@ app.add_typer(models.app, name="models")
 
 def run() -> None:
     """Runs one command and exits: 0 done, 1 failed, 2 bad usage, 130 interrupted."""
+    raise SystemExit(_exit_code())
+
+
+def _exit_code() -> int:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without the letter still gets the line
     try:
-        app()
+        code = app(standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code or 0
+    except typer.TyperException as error:
+        return _misused(error)
+    except typer.Abort:
+        _say("Stopped: the question was not answered.")
+        return 1
     except ForethoughtError as error:
         if state.debug:
             raise
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        raise SystemExit(130) from None
+        _say(str(error))
+        return error.exit_code
     except BrokenPipeError:
-        raise SystemExit(0) from None
+        _drop_output()
+        return 1
+    except Exception as error:
+        if state.debug:
+            raise
+        _say(_mistake(error))
+        _drop_output()
+        return 1
+
+
+def _misused(error: typer.TyperException) -> int:
+    message, context = error.format_message(), getattr(error, "ctx", None)
+    if message.startswith("Usage:"):  # a noun without a verb
+        print(message, file=sys.stderr)
+    else:
+        _say(
+            message
+            + ("" if message.endswith((".", "?", ")")) else ".")
+            + (f" See '{context.command_path} -h'." if context else "")
+        )
+    return error.exit_code
+
+
+def _mistake(error: Exception) -> str:
+    """An error nobody foresaw, in words."""
+    from forethought.services import crashes
+
+    said, file = crashes.keep(error, state.workspace)
+    return said + (f" The traceback is in {file}." if file else "") + " FORETHOUGHT_DEBUG=1 shows it."
+
+
+def _say(text: str) -> None:
+    print(f"error: {printable(' '.join(text.split()))}", file=sys.stderr)
+
+
+def _drop_output() -> None:
+    """What is still buffered cannot be written and must not fail once more at the end of the process."""
+    if sys.stdout is not None:
+        sys.stdout = io.StringIO()
 
 
 def _version(wanted: bool) -> None:
@@ -56,7 +108,7 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _globals(
     workspace: Annotated[
-        Path | None,
+        str,
         typer.Option(
             "--workspace",
             "-w",
@@ -64,10 +116,12 @@ def _globals(
             help="Folder of the records, models and logs.",
             show_default="~/.forethought",
         ),
-    ] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    ] = "",
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar="FORETHOUGHT_DEBUG", help="Show the traceback of an error.")
+    ] = False,
     _: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
     ] = False,
 ) -> None:
-    state.workspace, state.debug = workspace, debug
+    state.workspace, state.debug = Path(workspace) if workspace else None, debug

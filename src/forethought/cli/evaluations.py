@@ -105,11 +105,17 @@ def compare(
 def report(
     run_id: Annotated[str, typer.Argument(metavar="RUN", help="Id of the evaluation run.")],
     out: Annotated[Path, typer.Option(help="Folder for report.html and report.json.")],
+    as_json: JsonFlag = False,
 ) -> None:
     """Write the report of an evaluation run again."""
     from forethought.services import evaluations
 
-    console().print(str(evaluations.copy_report(state.bench(), run_id, out)), soft_wrap=True)
+    bench = state.bench()
+    written = evaluations.copy_report(bench, run_id, out)
+    if as_json:
+        emit_json(evaluations.read_report(bench, run_id))
+    else:
+        console().print(str(written), soft_wrap=True)
 
 
 def _percent(share: object) -> str | None:

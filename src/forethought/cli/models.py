@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from typing import Annotated, Any
 
 import typer
 
 from forethought.cli.output import JsonFlag, console, emit_list, emit_one, printable
 from forethought.cli.state import state
+from forethought.errors import ForethoughtError, UsageError
 
 app = typer.Typer(help="Models: show, talk to, promote.", no_args_is_help=True)
 
@@ -66,26 +68,40 @@ def chat(
                 line = input("> ").strip()
             except EOFError:
                 return
-            if line:
+            if not line:
+                continue
+            try:
                 _answer(session, line)
+            except UsageError as error:
+                console(stderr=True).print(printable(str(error)), style="yellow", soft_wrap=True)
     finally:
         session.close()
 
 
 @app.command()
-def promote(model: ModelName, alias: Annotated[str, typer.Argument(help="Stable name that callers use.")]) -> None:
+def promote(
+    model: ModelName,
+    alias: Annotated[str, typer.Argument(help="Stable name that callers use.")],
+    as_json: JsonFlag = False,
+) -> None:
     """Let an alias point at a model; callers of the alias get it from now on."""
     from forethought.services import models
 
-    console().print(models.promote(state.bench(), model, alias))
+    bench = state.bench()
+    said = models.promote(bench, model, alias)
+    _emit_done(said, models.show(bench, alias), as_json=as_json)
 
 
 @app.command()
-def rollback(alias: Annotated[str, typer.Argument(help="Alias to set back to its previous model.")]) -> None:
+def rollback(
+    alias: Annotated[str, typer.Argument(help="Alias to set back to its previous model.")], as_json: JsonFlag = False
+) -> None:
     """Let an alias point at the model it pointed at before."""
     from forethought.services import models
 
-    console().print(models.rollback(state.bench(), alias))
+    bench = state.bench()
+    said = models.rollback(bench, alias)
+    _emit_done(said, models.show(bench, alias), as_json=as_json)
 
 
 @app.command()
@@ -101,15 +117,31 @@ def merge(
 
 
 @app.command()
-def delete(model: ModelName, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
+def delete(
+    model: ModelName,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
     """Delete a model's files. Refused while an alias points at it."""
     from forethought.services import models
 
     bench = state.bench()
     found = models.show(bench, model)
-    if not yes:
-        typer.confirm(f"Delete model '{found['name']}' and its files?", abort=True)
-    console().print(models.delete(bench, model))
+    if not (yes or _confirmed(f"Delete model '{found['name']}' and its files?")):
+        raise ForethoughtError(f"Model '{found['name']}' was not deleted: nobody said yes.", hint="Repeat with --yes.")
+    _emit_done(models.delete(bench, model), found, as_json=as_json)
+
+
+def _confirmed(question: str) -> bool:
+    return sys.stdin is not None and sys.stdin.isatty() and typer.confirm(question, err=True)
+
+
+def _emit_done(said: str, model: dict[str, Any], *, as_json: bool) -> None:
+    """What was done in words, or the model it was done to."""
+    if as_json:
+        emit_one(model, as_json=True)
+    else:
+        console().print(said)
 
 
 def _answer(session: object, question: str) -> None:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from forethought.cli.output import JsonFlag, console, emit_list, emit_one, printable
+from forethought.cli.output import JsonFlag, console, emit_json, emit_list, emit_one, printable
 from forethought.cli.progress import bar
 from forethought.cli.state import state
 from forethought.errors import JobError
 
 if TYPE_CHECKING:
-    from forethought.core.records import Run
+    from forethought.core.records import Json, Run
     from forethought.services.workbench import Workbench
 
 app = typer.Typer(help="Durable work: training and evaluation runs.", no_args_is_help=True)
@@ -81,10 +81,19 @@ def show(
         names = list(dict.fromkeys(name for point in points for name in point))
         emit_list(points, [(name, itemgetter_or_none(name)) for name in names], as_json=as_json)
     elif samples:
-        for sample in runs.samples(bench, run):
-            emit_one(sample, as_json=as_json)
+        _emit_samples(runs.samples(bench, run), as_json=as_json)
     else:
         emit_one(runs.show(bench, run), as_json=as_json)
+
+
+def _emit_samples(samples: list[dict[str, Json]], *, as_json: bool) -> None:
+    if as_json:
+        emit_json(samples)
+        return
+    for position, sample in enumerate(samples):
+        if position:
+            print()
+        emit_one(sample, as_json=False)
 
 
 def itemgetter_or_none(name: str) -> Callable[[dict[str, float]], float | None]:
@@ -93,24 +102,31 @@ def itemgetter_or_none(name: str) -> Callable[[dict[str, float]], float | None]:
 
 
 @app.command()
-def watch(run: RunId) -> None:
+def watch(run: RunId, as_json: JsonFlag = False) -> None:
     """Follow a run until it ends. Ctrl-C stops watching, not the run."""
     from forethought.services import runs
 
     bench = state.bench()
     with bar(f"run {run[-6:]}") as reporter:
         ended = runs.follow(bench, run, reporter)
-    console().print(f"{ended.status} {printable(ended.error)}" if ended.error else ended.status)
+    if as_json:
+        emit_one(ended, as_json=True)
+    else:
+        console().print(f"{ended.status} {printable(ended.error)}" if ended.error else ended.status)
     if ended.status != "done":
         raise typer.Exit(1)
 
 
 @app.command()
-def logs(run: RunId) -> None:
+def logs(run: RunId, as_json: JsonFlag = False) -> None:
     """The log of a run."""
     from forethought.services import runs
 
-    for line in runs.logs(state.bench(), run):
+    lines = runs.logs(state.bench(), run)
+    if as_json:
+        emit_json(list(lines))
+        return
+    for line in lines:
         print(printable(line))
 
 

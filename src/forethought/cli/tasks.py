@@ -37,11 +37,15 @@ def create(
 
 
 @app.command()
-def edit(task: TaskName, file: Annotated[Path, typer.Argument(help="JSON file with the fields to change.")]) -> None:
+def edit(
+    task: TaskName,
+    file: Annotated[Path, typer.Argument(help="JSON file with the fields to change.")],
+    as_json: JsonFlag = False,
+) -> None:
     """Make a new revision of a task. Runs and models made from the old one keep it."""
     from forethought.services import tasks
 
-    emit_one(tasks.edit_from_file(state.bench(), task, file), as_json=False)
+    emit_one(tasks.edit_from_file(state.bench(), task, file), as_json=as_json)
 
 
 @app.command("list")
@@ -65,7 +69,7 @@ def list_tasks(as_json: JsonFlag = False) -> None:
 @app.command()
 def show(
     task: TaskName,
-    revision: Annotated[int | None, typer.Option(help="An older revision.")] = None,
+    revision: Annotated[int | None, typer.Option(min=1, max=2**31 - 1, help="An older revision.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """One task, whole."""

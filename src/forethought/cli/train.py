@@ -27,12 +27,25 @@ def sft(
     ] = None,
     base: Annotated[str, typer.Option(help="Model to start from: a registered name, a folder or a hub name.")] = "",
     prompt: Annotated[
-        str, typer.Option(help="Prompt builder: short (fast), plain; the model is always called with it.")
+        str, typer.Option(help="Prompt builder: short (fast), plain, few-shot; the model is always called with it.")
     ] = "short",
+    shots_from: Annotated[str, typer.Option(help="Dataset whose train split gives the few-shot examples.")] = "",
     epochs: Annotated[int | None, typer.Option(min=1)] = None,
     learning_rate: Annotated[float | None, typer.Option("--lr", min=0.0)] = None,
     rank: Annotated[int | None, typer.Option(min=1, help="LoRA rank.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1)] = None,
+    max_length: Annotated[
+        int | None, typer.Option(min=8, help="Longest sequence in tokens; longer examples are refused.")
+    ] = None,
+    max_batch_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Tokens in memory at once: less memory, the same result.")
+    ] = None,
+    gradient_checkpointing: Annotated[
+        bool | None,
+        typer.Option(
+            "--gradient-checkpointing/--no-gradient-checkpointing", help="Slower, with less memory; chosen when absent."
+        ),
+    ] = None,
     max_steps: Annotated[int | None, typer.Option(min=1)] = None,
     eval_every: Annotated[int | None, typer.Option(min=0, help="Steps between held-out losses and samples.")] = None,
     patience: Annotated[
@@ -55,6 +68,9 @@ def sft(
         "learning_rate": learning_rate,
         "rank": rank,
         "batch_size": batch_size,
+        "max_length": max_length,
+        "max_batch_tokens": max_batch_tokens,
+        "gradient_checkpointing": gradient_checkpointing,
         "max_steps": max_steps,
         "eval_every": eval_every,
         "patience": patience,
@@ -68,6 +84,7 @@ def sft(
         style=style,
         base=base,
         prompt=prompt,
+        shots_from=shots_from,
         config={key: value for key, value in given.items() if value is not None},
         parallel=parallel,
     )

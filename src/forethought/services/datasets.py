@@ -26,6 +26,8 @@ from forethought.services.workbench import Workbench
 
 CHUNK = 2000
 KINDS = ("sft", "problems")
+SHOTS = 4
+"""Worked examples in a few-shot prompt."""
 _STRATA = ("", "reference", "topic", "level")
 
 
@@ -100,7 +102,7 @@ def problems(bench: Workbench, dataset: Dataset, part: str) -> list[Problem]:
     return list(bench.store.problems_by_id(ids).values())
 
 
-def shots(bench: Workbench, dataset: Dataset, count: int, part: str = "train") -> list[Shot]:
+def shots(bench: Workbench, dataset: Dataset, count: int = SHOTS, part: str = "train") -> list[Shot]:
     """Worked examples for a few-shot prompt: answers alternate, short reasoning first."""
     by_answer: dict[str, list[Example]] = {}
     for example in sorted(examples(bench, dataset, part), key=lambda e: len(e.attempt.reasoning or "")):
@@ -121,6 +123,8 @@ def parse_split(text: str, *, seed: int = 0, stratify: str = "") -> SplitSpec:
     shares: dict[str, float] = {}
     for piece in text.split(","):
         part, _, share = piece.partition("=")
+        if part.strip() in shares:
+            raise UsageError(f"The split '{text}' names '{part.strip()}' twice.", hint="Name each part once.")
         try:
             shares[part.strip()] = float(share)
         except ValueError:

@@ -36,8 +36,6 @@ from forethought.services.evaluation_warnings import warnings_of_calling, warnin
 from forethought.services.tasks import Parts, style_named
 from forethought.services.workbench import Workbench
 
-SHOTS = 4
-"""Worked examples in a few-shot prompt."""
 _ARM = re.compile(r"(?P<name>[\w.-]+)=(?P<model>[^+@]+)(\+(?P<prompt>[\w-]+))?(@(?P<style>[\w-]+))?")
 
 
@@ -248,7 +246,7 @@ def _arm_spec(bench: Workbench, text: str, task: Task, shots_from: str) -> ArmSp
     trained = model.task_id is not None
     style = style_named(match["style"] or (model.style if trained else task.style))
     if match["prompt"]:
-        shots = datasets.shots(bench, bench.store.dataset(shots_from), SHOTS) if shots_from else ()
+        shots = datasets.shots(bench, bench.store.dataset(shots_from)) if shots_from else ()
         prompt = models.build_prompt(match["prompt"], task, style, shots)
     else:
         prompt = model.prompt if trained else models.build_prompt("plain", task, style)

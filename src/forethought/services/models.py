@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -10,13 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from forethought.core import registry
+from pydantic import ValidationError
+
+from forethought.core import registry, strict_json
 from forethought.core.flow import Rollout, stream_out
 from forethought.core.ids import new_id
 from forethought.core.records import Json, Model, Prompt, Sampling, Shot, Task, dump
 from forethought.core.seams import Delta, Style
 from forethought.errors import ConflictError, NotFoundError, UsageError
-from forethought.services.tasks import must_be_name, style_named
+from forethought.services.tasks import first_fault, must_be_name, style_named
 from forethought.services.workbench import BASE, Workbench
 from forethought.settings import Settings
 
@@ -155,8 +156,8 @@ class ChatSession:
         if self._task is None or self._task.input_schema is None:
             return question
         try:
-            return cast(Json, json.loads(question))
-        except (ValueError, RecursionError) as error:
+            return strict_json.loads(question)
+        except ValueError as error:
             raise UsageError(
                 f"Task '{self._task.name}' takes JSON, and this is not JSON: {error}.",
                 hint=f"Its fields are in 'forethought task show {self._task.name}'.",
@@ -168,6 +169,7 @@ def open_chat(
 ) -> ChatSession:
     """A chat with a model by name, alias or id."""
     model = bench.store.model(name)
+    sampling = _sampling(max_tokens, temperature)
     prompt = model.prompt
     warnings: list[str] = []
     if system is not None:
@@ -178,11 +180,18 @@ def open_chat(
         load_chat(bench, model),
         style_named(model.style),
         prompt,
-        Sampling(max_tokens=max_tokens, temperature=temperature),
+        sampling,
         bench.store.task(model.task_id, model.task_revision) if model.task_id else None,
     )
     session.warnings = warnings
     return session
+
+
+def _sampling(max_tokens: int, temperature: float) -> Sampling:
+    try:
+        return Sampling(max_tokens=max_tokens, temperature=temperature)
+    except ValidationError as error:
+        raise UsageError(f"The model cannot be called so: {first_fault(error)}.") from None
 
 
 # --- aliases, merging, deleting ---------------------------------------------------------------------------------------
@@ -191,9 +200,6 @@ def open_chat(
 def promote(bench: Workbench, name: str, alias: str) -> str:
     """Points an alias at a model; says what it pointed at before."""
     model = bench.store.model(name)
-    must_be_name(alias)
-    if alias in {other.name for other in bench.store.models()}:
-        raise ConflictError(f"'{alias}' is the name of a model and cannot be an alias.")
     before = bench.store.aliases().get(alias)
     bench.store.promote(alias, model.id)
     was = f" (was '{bench.store.model(before).name}')" if before and before != model.id else ""
@@ -230,11 +236,11 @@ def merge(bench: Workbench, name: str, new_name: str) -> Model:
 
 
 def delete(bench: Workbench, name: str) -> str:
-    """Removes a model and its files; its record stays for the evaluations that name it."""
+    """Removes a model and its files; its record stays for the evaluations that name it.
+
+    ConflictError while an alias points at it or an adapter stands on it.
+    """
     model = bench.store.model(name)
-    pointing = [alias for alias, model_id in bench.store.aliases().items() if model_id == model.id]
-    if pointing:
-        raise ConflictError(f"The alias '{pointing[0]}' points at '{model.name}'.", hint="Promote another model first.")
     if model.name == BASE:
         raise UsageError("The embedded model cannot be deleted.")
     children = [other.name for other in bench.store.models() if other.parent_id == model.id and other.adapter]

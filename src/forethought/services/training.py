@@ -30,16 +30,21 @@ def submit(
     style: str | None = None,
     base: str = "",
     prompt: str = "short",
+    shots_from: str = "",
     config: dict[str, Json] | None = None,
     parallel: bool = False,
 ) -> Run:
-    """Queues a run of a training method and starts its worker; everything that can be refused is refused here."""
+    """Queues a run of a training method and starts its worker; everything that can be refused is refused here.
+
+    ``shots_from`` names the dataset whose train split gives a few-shot prompt its examples.
+    """
     chosen = _method(method)
     frozen = bench.store.dataset(dataset)
     task = bench.store.task(frozen.task_id, frozen.task_revision)
     parent = models.find_or_register_base(bench, base or BASE)
     chosen_style = style_named(style or task.style)
     datasets.examples(bench, frozen, TRAIN)
+    shots = datasets.shots(bench, bench.store.dataset(shots_from)) if shots_from else ()
     models.refuse_taken(bench, name)
     try:
         checked = dump(chosen.Config.model_validate(config or {}))
@@ -56,7 +61,7 @@ def submit(
         config={
             "name": name,
             "style": chosen_style.name,
-            "prompt": dump(models.build_prompt(prompt, task, chosen_style)),
+            "prompt": dump(models.build_prompt(prompt, task, chosen_style, shots)),
             method: checked,
             "dataset_hash": frozen.content_hash,
         },

@@ -114,10 +114,10 @@ def _engine(url: URL) -> Engine:
         # Asking before each use survives a restart of the server.
         with _readable():
             return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_SECONDS})
-    if url.database and url.database != ":memory:":
-        _make_private(Path(url.database))
     with _readable():
         engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+    if url.database and url.database != ":memory:":
+        _make_private(Path(url.database))
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

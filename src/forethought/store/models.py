@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from forethought.core.ids import utc_now
-from forethought.core.records import Model, Slug
+from forethought.core.records import SLUG, Model, Slug
 from forethought.errors import ConflictError, NotFoundError, UsageError, did_you_mean
 from forethought.store.database import Database
 from forethought.store.keys import check_id
@@ -83,9 +83,10 @@ class Models(Database):
 
     def promote(self, alias: Slug, model: str) -> Model:
         """Lets an alias point at a model, and remembers what it pointed at. Returns the model."""
-        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", alias):
+        if not re.fullmatch(SLUG, alias):
             raise UsageError(
-                f"{alias[:80]!r} is not an alias.", hint="Use small letters, digits, dots, dashes and underscores."
+                f"{alias[:80]!r} is not a name.",
+                hint="Use up to 64 small letters, digits, dots, dashes and underscores.",
             )
         with self.write() as connection:
             row = _model(connection, model)

@@ -41,7 +41,7 @@ _RECORD = "training.json"
 class SFTConfig(BaseModel):
     """How to fine-tune. Every default is meant to be left alone on a small model and some hundreds of examples."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     full: bool = False
     """Train all weights instead of a LoRA adapter."""
