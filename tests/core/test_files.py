@@ -83,6 +83,15 @@ def test_a_disk_that_fills_up_leaves_the_old_file_and_no_other(tmp_path, monkeyp
     assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == ([("report.json", old)] if old else [])
 
 
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match="not a file"):
+        write_text(pipe, "text")
+    assert pipe.is_fifo()
+    assert names(tmp_path) == ["pipe"]
+
+
 def test_a_folder_is_made_and_replaced_with_all_that_is_below_it(tmp_path):
     for said in ("old", "new"):
         write_folder(tmp_path / "some" / "adapter", said)

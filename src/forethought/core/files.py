@@ -7,6 +7,7 @@ next write of the same target.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -23,8 +24,11 @@ _OLD = ".replaced-"
 def replacing_file(target: Path) -> Iterator[Path]:
     """A path beside ``target`` to write to, which becomes ``target`` when the block ends.
 
-    When the block raises, or the disk refuses (OSError), nothing of it stays and the old file is untouched.
+    When the block raises, or the disk refuses (OSError), nothing of it stays and the old file is untouched. What is
+    there and no file, such as a device or a folder, is not replaced (OSError).
     """
+    if target.exists() and not target.is_file():
+        raise OSError(errno.EEXIST, "There is something that is not a file", str(target))
     new = target.with_name(f"{_NEW}{target.name}-{uuid.uuid4().hex[:8]}")
     try:
         yield new
