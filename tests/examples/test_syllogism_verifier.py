@@ -32,6 +32,8 @@ from forethought.examples.syllogism.verifier import SyllogismStepsVerifier
 
 
 SAYS_YES = ["yes", "Yes.", "YES", " yes\n", "**Yes**", "The answer is yes.", "Answer: yes", "Final answer: **Yes**"]
+SAYS_YES += ["The answer to your question is yes.", "The correct answer is yes.", "I think the answer is yes."]
+SAYS_YES += ["Based on the facts, yes.", "Yes, all bloops are definitely lazzies."]
 SAYS_YES += ["Definitely yes.", "Yes, definitely.", "So the answer is: yes", "**Answer:** Yes", "Yes, they are."]
 
 
@@ -50,6 +52,12 @@ SAYS_NOT_YES += [
     "yes, they are not",
     "yes man",
 ]
+SAYS_NOT_YES += [
+    "It is not clear whether yes.",
+    "I don't think the answer is yes.",
+    "The answer to no question is yes.",
+]
+SAYS_NOT_YES += ["Based on the facts no, yes.", "The answer is yes. The answer is no.", "The answer is not yes."]
 SAYS_NOT_YES += ["Yes, it does not follow that all bloops are lazzies.", "yes-ish", "Yes, the moon is a cheese."]
 
 
@@ -62,6 +70,8 @@ def test_a_clause_behind_the_answer_must_agree_with_it() -> None:
         "The answer is no.",
         "No, not necessarily.",
         "No, not all bloops are dorps.",
+        "No, not all of them.",
+        "Based on the facts, no: not all bloops are definitely dorps.",
         "Definitely not: no",
     ):
         assert judged(BROKEN, None, said).correct is (said != "Definitely not: no")

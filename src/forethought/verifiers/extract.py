@@ -1,4 +1,4 @@
-"""Finding the one final value an answer states, or saying why there is none.
+"""Finding the one final value or label an answer states, or saying why there is none.
 
 Reads the answer part only. An answer that names several values has not answered: it is refused, not searched for the
 value that happens to be right.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -24,6 +25,21 @@ _ALTERS = re.compile(
     re.IGNORECASE,
 )
 """What makes the number in a sentence another number than it seems, or none."""
+_LEAD = re.compile(
+    r"(?:so|thus|therefore|hence|then|well|overall|finally|clearly|definitely|certainly|surely|absolutely)\b[,:]?\s*"
+    r"|(?:based on|according to|given(?! that\b)|from|judging by)(?: [\w'’-]+){1,8}, "
+    r"|(?:i|we) (?:would )?(?:think|believe|conclude|say)\b(?: that\b)?[,:]?\s*"
+    r"|(?:the |my |our |your )?(?:(?:final|right|correct|best) )*answer(?: (?:to|for)(?: [\w'’-]+){1,8}?)?"
+    r"(?: (?:is|must be|would be)\b|:|$)[\s:]*(?:that )?"
+)
+"""What may stand before a label: "so", "based on the facts,", "I think", "the correct answer to your question is"."""
+_EXPLAINS = re.compile(
+    r"\s*(?:[,.;:!()–—-]|because\b|since\b)"
+    r"(?![\W_]*(?:and|or|but|if|unless|only|except|although|though|however|maybe|perhaps|probably|possibly)\b)"
+)
+"""How what follows a label may begin: as an explanation of it, not as something that takes it back."""
+_OPPOSITES = (("yes", "no"), ("true", "false"))
+_DENIES = r"(?:not|never|none|neither|nor|cannot|\w+n['’]t)"
 _LATEX_TEXT = re.compile(r"\\(?:text|mathrm|textbf|mbox)\s*\{[^{}]*\}")
 
 
@@ -64,12 +80,47 @@ def final_number(answer: str) -> Stated:
     return stated
 
 
-def label_of(text: str) -> str:
-    """What a short answer says, without case, markup, enclosing punctuation and "The answer is"."""
-    said = re.sub(
-        r"^(?:so |thus |therefore,? )?(?:the |my )?(?:final )?answer(?: is\b|:|$)[\s:]*(?:that )?", "", plain(text)
-    )
-    return plain(said)
+def stated_label(answer: str, labels: Sequence[str]) -> str | None:
+    """The one label an answer gives, as it is spelt in ``labels``; None when it gives none, or more than one.
+
+    The label comes first, or behind a lead such as "based on the facts, the answer is". Behind it may stand an
+    explanation ("refer, because ...") that names no other label. What denies counts as naming "no" beside a "yes".
+    """
+    spelt = {plain(label): label for label in labels}
+    said = without_lead(answer, list(spelt))
+    for label in sorted(spelt, key=len, reverse=True):
+        if said == label:
+            return spelt[label]
+        if _begins_with(said, label):
+            rest = said[len(label) :]
+            others = [other for other in spelt if other != label]
+            return spelt[label] if _EXPLAINS.match(rest) and not _names(rest, others, label) else None
+    return None
+
+
+def known_opposites(label: str) -> tuple[str, ...]:
+    """Both of yes and no, or of true and false, where the label is one of them; else it alone."""
+    return next((pair for pair in _OPPOSITES if plain(label) in pair), (label,))
+
+
+def without_lead(answer: str, labels: Sequence[str] = ()) -> str:
+    """What a short answer says, in ``plain`` form; empty when already the lead names a label."""
+    text, labels = plain(answer), [plain(label) for label in labels]
+    while not any(_begins_with(text, label) for label in labels) and (lead := _LEAD.match(text)):
+        if _names(lead[0], labels):
+            return ""
+        text = plain(text[lead.end() :])
+    return text
+
+
+def _begins_with(text: str, label: str) -> bool:
+    return re.match(rf"{re.escape(label)}(?![\w'’-])", text) is not None
+
+
+def _names(text: str, labels: Sequence[str], beside: str = "") -> bool:
+    words = [re.escape(label) for label in labels if label]
+    words += [_DENIES] if beside in ("yes", "true") else []
+    return bool(words) and re.search(rf"(?<!\w)(?:{'|'.join(words)})(?!\w)", text) is not None
 
 
 def plain(text: str) -> str:

@@ -17,19 +17,17 @@ from forethought.core.records import Attempt, Finding, Judges, Problem, Task, Ve
 from forethought.errors import UnsolvableError
 from forethought.examples.syllogism.puzzle import FACT, NOUN, Pair, Puzzle, fact_pairs, reachable, read
 from forethought.examples.syllogism.words import plural
-from forethought.verifiers.extract import label_of
+from forethought.verifiers.extract import without_lead
 
 MAX_CHARS = 50_000
 MAX_ANSWER = 2_000
-_ANSWER = re.compile(
-    r"(?:(?:definitely|certainly|clearly|surely|absolutely|well|so|therefore|thus)\b[\s,]*)*(?P<said>yes|no)\b(?![-'’])"
-)
+_ANSWER = re.compile(r"(?P<said>yes|no)\b(?![-'’])")
 _BARE = {
     "yes": re.compile(
         r"(?:yes|definitely|certainly|they (?:definitely |certainly )?are|(?:it|that|this) (?:does|follows|holds))"
     ),
     "no": re.compile(
-        r"(?:no|not (?:necessarily|definitely|certainly)|definitely not|they are not|they aren't"
+        r"(?:no|not (?:necessarily|definitely|certainly|all|all of them)|definitely not|they are not|they aren't"
         r"|(?:it|that|this) (?:does not|doesn't)(?: follow| hold)?)"
     ),
 }
@@ -97,7 +95,7 @@ def answer_of(text: str, puzzle: Puzzle) -> str | None:
     """
     if len(text) > MAX_ANSWER:
         return None
-    label = label_of(text)
+    label = without_lead(text, ("yes", "no"))
     match = _ANSWER.match(label)
     if match is None:
         return None
