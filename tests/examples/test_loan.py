@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forethought.core.judging import judge, refuse_unsound
-from forethought.core.records import Problem
+from forethought.core.records import Attempt, Problem
 from forethought.core.registry import build
 from forethought.core.seams import ProblemDraft
 from forethought.errors import UsageError
@@ -76,6 +76,22 @@ def test_spoiled_step_or_answer_fails(seed: int, data: st.DataObject) -> None:
     wrong = json.dumps({**json.loads(attempt.answer), "decision": other})
     judged = judge(VERIFIERS, TASK, problem(draft), attempt.model_copy(update={"answer": wrong}))
     assert (judged.correct, judged.steps_valid) == (False, False)
+
+
+def test_a_reason_named_twice_is_refused_in_the_answer_and_in_the_steps() -> None:
+    """The schema says so too, but not every engine can enforce it while writing."""
+    repeated = 0
+    for made in drafts(50):
+        attempt = SOLVER.solve(TASK, made.input)
+        answer = json.loads(attempt.answer)
+        for reason in answer["reasons"]:
+            twice = json.dumps({**answer, "reasons": [*answer["reasons"], reason]})
+            assert judge(VERIFIERS, TASK, problem(made), Attempt(answer=twice)).correct is False
+            reasoning = str(attempt.reasoning).replace("Reasons: ", f"Reasons: {reason}, ")
+            steps = Attempt(reasoning=reasoning, answer=attempt.answer)
+            assert judge(VERIFIERS, TASK, problem(made), steps).steps_valid is False
+            repeated += 1
+    assert repeated > 30
 
 
 def test_unread_talk_of_the_policy_before_a_right_trace_fails() -> None:
