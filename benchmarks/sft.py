@@ -156,7 +156,7 @@ def run_ours(rows: Rows, train: list[Example], held_out: list[Example]) -> dict[
     """One epoch with ``SFT``; the held-out evaluation at its end is not timed."""
     reporter = SilentReporter()
     config = SFTConfig(
-        learning_rate=RATE, warmup=WARMUP, seed=SEED, batch_size=BATCH, eval_every=0, checkpoint_every=0, samples=0
+        learning_rate=RATE, warmup=WARMUP, seed=SEED, batch_size=BATCH, eval_every=0, checkpoint_seconds=None, samples=0
     )
     loaded = load(rows.base)
     with tempfile.TemporaryDirectory() as folder:

@@ -11,8 +11,9 @@ import errno
 import hashlib
 import logging
 import math
+import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -76,8 +77,8 @@ class SFTConfig(BaseModel):
     """Held-out inputs answered by the live model at each evaluation."""
     sample_tokens: int = Field(default=256, ge=1)
     """Longest sample, in new tokens of a turn."""
-    checkpoint_every: int = Field(default=50, ge=0)
-    """Steps between checkpoints; 0 writes one only when cancelled."""
+    checkpoint_seconds: float | None = Field(default=30, ge=0)
+    """Seconds of training between checkpoints; 0 writes one after each step, None only when cancelled."""
     gradient_checkpointing: bool | None = None
     """Recompute activations in backward: slower, less memory. None: on for GPUs when tuning fully, off on CPU."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -102,8 +103,10 @@ class SFT:
 
     Config = SFTConfig
 
-    def __init__(self, config: SFTConfig | None = None) -> None:
+    def __init__(self, config: SFTConfig | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """``clock`` says, in seconds, when a checkpoint is due."""
         self.config = config or SFTConfig()
+        self._clock = clock
 
     def plan(
         self, loaded: LoadedModel, train: Sequence[Example], style: Style, prompt: Prompt, val: Sequence[Example] = ()
@@ -196,10 +199,11 @@ class SFT:
         watch = Watch(
             eval_every=config.eval_every,
             patience=config.patience,
-            checkpoint_every=config.checkpoint_every,
+            checkpoint_seconds=config.checkpoint_seconds,
             max_batch_tokens=config.max_batch_tokens,
             fingerprint=fingerprint,
             sampler=sampler,
+            clock=self._clock,
         )
         return CompletionTrainer(
             model,
@@ -304,7 +308,7 @@ class SFT:
     def _fingerprint(
         self, rows: Sequence[data.TokenSequence], held_out: Sequence[data.TokenSequence], base: str
     ) -> str:
-        said = self.config.model_dump_json(exclude={"samples", "sample_tokens", "checkpoint_every"})
+        said = self.config.model_dump_json(exclude={"samples", "sample_tokens", "checkpoint_seconds"})
         return hashlib.sha256("|".join([said, base, data.fingerprint([*rows, *held_out])]).encode()).hexdigest()
 
     def _sampler(self, loaded: LoadedModel, val: Sequence[Example], style: Style, prompt: Prompt) -> Sampler:

@@ -45,14 +45,15 @@ Sampler = Callable[[Any, Any], list[dict[str, Json]]]
 
 @dataclass(frozen=True)
 class Watch:
-    """What happens beside the optimisation, and how often (in steps; 0 is never)."""
+    """What happens beside the optimisation, and how often; the fields are those of the method's configuration."""
 
     eval_every: int
     patience: int
-    checkpoint_every: int
+    checkpoint_seconds: float | None
     max_batch_tokens: int
     fingerprint: str
     sampler: Sampler | None = None
+    clock: Callable[[], float] = time.monotonic
 
 
 @dataclass
@@ -124,6 +125,7 @@ class CompletionTrainer(SFTTrainer):  # type: ignore[misc]  # TRL ships no types
             self._restore_progress(folder)
             self._reporter.log(f"Resuming from checkpoint {folder.name}.")
         self._began = time.perf_counter() - self.progress.seconds
+        self._saved_at = self._watch.clock()
         self.train(resume_from_checkpoint=str(folder) if folder is not None else None)
         self.progress.seconds = time.perf_counter() - self._began
         best = self._best_folder()
@@ -205,6 +207,7 @@ class CompletionTrainer(SFTTrainer):  # type: ignore[misc]  # TRL ships no types
         """A checkpoint of this very step."""
         self.progress.seconds = time.perf_counter() - self._began
         self._store.write(self.state.global_step, self._fill_checkpoint)
+        self._saved_at = self._watch.clock()
 
     def discard_checkpoints(self) -> None:
         """The result is safe, so nothing is left to resume."""
@@ -305,7 +308,7 @@ class CompletionTrainer(SFTTrainer):  # type: ignore[misc]  # TRL ships no types
                 f"(best {self.progress.best_loss:.4f} at step {self.progress.best_step})."
             )
             control.should_training_stop = True
-        if watch.checkpoint_every and step % watch.checkpoint_every == 0:
+        if watch.checkpoint_seconds is not None and watch.clock() - self._saved_at >= watch.checkpoint_seconds:
             self.save()
         try:
             self._reporter.check()
