@@ -1,5 +1,6 @@
 """The command line in clumsy and in hostile hands."""
 
+import io
 import json
 import os
 import re
@@ -9,8 +10,13 @@ from pathlib import Path
 
 import pytest
 from fixtures.command_line import answer, forethought, refusal, refusal_here
+from fixtures.parrot import ParrotModel
 
-from forethought.core.records import Run
+from forethought.cli.app import run
+from forethought.core.records import Prompt, Run, Sampling
+from forethought.services import models
+from forethought.services.models import ChatSession
+from forethought.services.tasks import style_named
 from forethought.services.workbench import Workbench
 from forethought.store.run_queue import RunQueue
 
@@ -78,6 +84,11 @@ def run_id(workspace):
         (("eval", "compare", "a", "b"), "a"),
         (("eval", "report", "a", "--out", "/tmp"), "a"),
         (("eval", "run", "--dataset", "nothing", "--arm", "x"), "nothing"),
+        (
+            ("eval", "run", "--dataset", "twelve", "--arm", "a=smollm2", "--split", "train", "--max-tokens", "99999"),
+            "--max-tokens",
+        ),
+        (("data", "generate", "--task", "syllogism", "--tag", " "), "tag"),
         (("train", "sft", "--dataset", "nothing", "--name", "x"), "nothing"),
         (("train", "sft", "--dataset", "twelve", "--name", "x", "--lr", "inf"), "learning_rate"),
         (("train", "sft", "--dataset", "twelve", "--name", "x", "--seed", "-1"), "seed"),
@@ -156,6 +167,23 @@ def test_a_mistake_is_shown_whole_when_debugging(workspace, broken):
         assert done.returncode == 1
 
 
+def test_a_bad_line_does_not_end_a_conversation(workspace, monkeypatch, capsys):
+    answer(workspace, "task", "example", "loan")
+    with Workbench.open(workspace).store as store:
+        task = store.task("loan")
+        session = ChatSession(ParrotModel("parrot"), style_named("answer"), Prompt(), Sampling(), task)
+    lines = ["not JSON", "", '{"amount": NaN}', '"refuse"', '"fail"', '{"amount": 7}']
+    monkeypatch.setattr(models, "open_chat", lambda *_, **__: session)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(lines)))
+    monkeypatch.setattr(sys, "argv", ["forethought", "-w", str(workspace), "models", "chat", "smollm2"])
+    with pytest.raises(SystemExit, match="0"):
+        run()
+    said = capsys.readouterr()
+    assert said.out.count('{"seen": true}') == 2
+    assert said.err.count("takes JSON") == 2
+    assert "9999 tokens" in said.err
+
+
 def test_one_document_is_printed_whatever_is_asked(workspace, run_id, tmp_path):
     assert [sample["step"] for sample in answer(workspace, "runs", "show", run_id, "--samples")] == [1, 2]
     assert answer(workspace, "runs", "show", run_id, "--curves") == [{"step": 1, "loss": 2.0}]
@@ -223,6 +251,12 @@ def test_a_narrow_terminal_shows_all_lists(workspace, columns):
     for noun in (("task",), ("data", "-t", "syllogism"), ("dataset",), ("runs",), ("models",), ("eval",)):
         done = forethought(workspace, noun[0], "list", *noun[1:], environment={"COLUMNS": columns})
         assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+
+
+def test_an_id_can_be_copied_from_a_narrow_terminal(workspace):
+    traces = answer(workspace, "data", "list", "-t", "syllogism")
+    shown = forethought(workspace, "data", "list", "-t", "syllogism", environment={"COLUMNS": "40"}).stdout
+    assert all(trace["id"] in shown for trace in traces)
 
 
 def test_a_terminal_that_cannot_show_a_letter_shows_another(workspace):

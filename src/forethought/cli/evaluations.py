@@ -36,7 +36,7 @@ def run(
     split: Annotated[str, typer.Option(help="Split of the dataset.")] = "test",
     shots_from: Annotated[str, typer.Option(help="Dataset whose train split gives the few-shot examples.")] = "",
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many problems.")] = None,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Longest completion.")] = 256,
+    max_tokens: Annotated[int, typer.Option(min=1, max=32_768, help="Longest completion.")] = 256,
     out: Annotated[Path | None, typer.Option(help="Folder for report.html and report.json.")] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return at once.")] = False,
     as_json: JsonFlag = False,

@@ -9,7 +9,7 @@ import typer
 
 from forethought.cli.output import JsonFlag, console, emit_list, emit_one, printable
 from forethought.cli.state import state
-from forethought.errors import ForethoughtError, UsageError
+from forethought.errors import ForethoughtError
 
 app = typer.Typer(help="Models: show, talk to, promote.", no_args_is_help=True)
 
@@ -72,7 +72,7 @@ def chat(
                 continue
             try:
                 _answer(session, line)
-            except UsageError as error:
+            except ForethoughtError as error:
                 console(stderr=True).print(printable(str(error)), style="yellow", soft_wrap=True)
     finally:
         session.close()

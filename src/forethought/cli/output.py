@@ -29,7 +29,8 @@ def emit_list(
 ) -> None:
     """A list of records as a table of ``columns``, or all their fields as JSON.
 
-    The last column gets what room is left: what does not fit is cut there, or wrapped with ``wrap``.
+    The last column gets what room is left: what does not fit is cut there, or wrapped with ``wrap``. The first one,
+    which names the record, is kept whole where there is any room for it.
     """
     if as_json:
         emit_json([_plain(record) for record in records])
@@ -44,8 +45,8 @@ def emit_list(
     widths = [max(len(header), *(len(row[at]) for row in rows)) for at, (header, _) in enumerate(columns[:-1])]
     room = max(10, out.width - sum(widths) - 2 * len(widths))
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for width, (header, _) in zip([*widths, None], columns, strict=True):
-        table.add_column(header, width=width, overflow="fold")
+    for at, (width, (header, _)) in enumerate(zip([*widths, None], columns, strict=True)):
+        table.add_column(header, max_width=width, overflow="fold", no_wrap=at == 0)
     for row in rows:
         last = row[-1] if wrap or len(row[-1]) <= room else row[-1][: room - 1] + "…"
         table.add_row(*row[:-1], last)

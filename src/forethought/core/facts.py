@@ -15,6 +15,7 @@ from typing import NamedTuple, Self
 
 from forethought.core.judging import has_reasoning, verified
 from forethought.core.records import Json, Problem, Review, Score, Subject, Trace
+from forethought.errors import RecordError
 
 SEPARATOR = "\ufdd0"
 """A code point that is no character (Unicode, section 23.7); ``fold`` never leaves one, so no match spans two texts."""
@@ -128,8 +129,16 @@ def searchable(problem_input: Json, *texts: str) -> str:
 
 
 def input_text(problem_input: Json) -> str:
-    """An input as text: itself, or as JSON."""
-    return problem_input if isinstance(problem_input, str) else json.dumps(problem_input, ensure_ascii=False)
+    """An input as a model reads it and a search finds it: text as it is, anything else as JSON on one line.
+
+    RecordError when it holds a number that JSON does not have.
+    """
+    if isinstance(problem_input, str):
+        return problem_input
+    try:
+        return json.dumps(problem_input, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise RecordError(f"The input cannot be written as JSON: {error}.") from error
 
 
 def topic_paths(topic: Iterable[str]) -> list[str]:

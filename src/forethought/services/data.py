@@ -15,7 +15,7 @@ from forethought.core.filters import parse as parse_filter
 from forethought.core.judging import Judgement, judge, refuse_unsound
 from forethought.core.records import Frozen, Json, Problem, Score, Task, Trace, Verdict, dump
 from forethought.core.seams import ProblemDraft, Reporter, SilentReporter, Verifier
-from forethought.errors import DataError, ForethoughtError
+from forethought.errors import DataError, ForethoughtError, UsageError
 from forethought.services.tasks import Parts, must_fit
 from forethought.services.workbench import Workbench
 
@@ -70,6 +70,8 @@ def generate(
     made first. A generator whose references its own verifiers refuse is a DataError, and nothing of that chunk is
     stored.
     """
+    if not all(tag.strip() for tag in tags):
+        raise UsageError("A tag is empty.", hint="Leave it out, or name it.")
     reporter = reporter or SilentReporter()
     parts = Parts(bench.store.task(task_name))
     task = parts.task

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from forethought.core.facts import input_text
 from forethought.core.records import Attempt, FinishReason, Json, Message, Prompt
 from forethought.core.seams import Parsed
 from forethought.core.tags import THINK_TAGS, thinking_then
 from forethought.styles.parsing import RolloutReader, TurnSpec, parse_turns
-from forethought.styles.writing import input_text, opening, refuse_too_many, writable
+from forethought.styles.writing import opening, refuse_too_many, writable
 
 _TURNS = (TurnSpec("answer", needs_block=True),)
 

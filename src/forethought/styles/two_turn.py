@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from forethought.core.facts import input_text
 from forethought.core.records import Attempt, FinishReason, Json, Message, Prompt
 from forethought.core.seams import Parsed
 from forethought.styles.parsing import RolloutReader, TurnSpec, parse_turns, visible_text
-from forethought.styles.writing import input_text, opening, refuse_too_many, writable
+from forethought.styles.writing import opening, refuse_too_many, writable
 
 THINKING_CUE = "Think step by step. Do not give the final answer yet."
 """Asks for the thinking turn where the prompt has no thinking instructions: without it nothing would."""

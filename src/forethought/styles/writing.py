@@ -1,4 +1,4 @@
-"""What all styles write alike: inputs, the system message, examples as earlier turns; and what they refuse to write.
+"""What all styles write alike: the system message, examples as earlier turns; and what they refuse to write.
 
 Normalisation: outer whitespace belongs to the layout, so a style refuses to write an attempt that has any (the reader
 could not give it back). ``Attempt`` texts are kept stripped; nothing else about them is changed.
@@ -6,23 +6,12 @@ could not give it back). ``Attempt`` texts are kept stripped; nothing else about
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
-from forethought.core.records import Json, Message, Prompt
+from forethought.core.records import Message, Prompt
 from forethought.core.seams import Style
 from forethought.core.tags import THINK_TAGS
 from forethought.errors import RecordError, UsageError
-
-
-def input_text(problem_input: Json) -> str:
-    """An input as the model reads it: text as it is, anything else as JSON on one line."""
-    if isinstance(problem_input, str):
-        return problem_input
-    try:
-        return json.dumps(problem_input, ensure_ascii=False, allow_nan=False)
-    except ValueError as error:
-        raise RecordError(f"The input cannot be written as JSON: {error}.") from error
 
 
 def opening(style: Style, prompt: Prompt, *guidance: str) -> list[Message]:
