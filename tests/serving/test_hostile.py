@@ -126,6 +126,17 @@ def test_requests_that_cannot_be_met_are_400_at_once(rig, change, param) -> None
     assert rig.loaded == {}
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [{"$ref": "#/nope"}, {"$dynamicRef": "http://169.254.169.254/"}, {"$id": "http://169.254.169.254/", "$ref": "x"}],
+)
+def test_a_schema_that_is_not_whole_is_400_however_little_of_it_is_enforced(rig, schema) -> None:
+    wanted = {"type": "json_schema", "json_schema": {"schema": schema, "strict": False}}
+    reply = post(rig, {"response_format": wanted})
+    assert reply.status_code == 400, reply.text
+    assert reply.json()["error"]["param"] == "response_format.json_schema.schema"
+
+
 def test_fields_that_ask_for_nothing_are_let_through(rig) -> None:
     neutral = {"logprobs": False, "tools": [], "frequency_penalty": 0, "user": "u", "logit_bias": None, "stop": None}
     assert post(rig, neutral).status_code == 200

@@ -9,11 +9,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from forethought.core import strict_json
 from forethought.core.records import Json, Message, Model, Prompt, Sampling, Task
 from forethought.core.seams import Style
 from forethought.errors import EngineError
 from forethought.serving.failures import ApiError, bad_request
 from forethought.serving.settings import ServingSettings
+from forethought.verifiers.json_schema import fault_of_schema
 
 OVERRIDE_WARNING = "The system message replaces the prompt this model was trained with; expect worse answers."
 HISTORY_WARNING = (
@@ -191,14 +193,9 @@ def _as_trained(question: str, task: Task | None) -> Json:
     if task is None or task.input_schema is None:
         return question
     try:
-        value: Json = json.loads(question, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
+        return strict_json.loads(question)
+    except ValueError:
         return question
-    return value
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _sampling(request: ChatBody, settings: ServingSettings) -> Sampling:
@@ -236,22 +233,14 @@ def _answer_schema(
 
 
 def _refuse_unsound_schema(schema: dict[str, Any], settings: ServingSettings) -> None:
-    from jsonschema import Draft202012Validator, SchemaError
-
     length = len(json.dumps(schema))
     if length > settings.max_schema_chars:
         raise bad_request(
             f"The schema has {length} characters, at most {settings.max_schema_chars} are read.", param=_SCHEMA
         )
-    try:
-        Draft202012Validator.check_schema(schema)
-    except RecursionError as error:
-        raise bad_request("The schema is nested too deeply.", param=_SCHEMA) from error
-    except SchemaError as error:
-        raise bad_request(f"The schema is not valid JSON Schema: {error.message[:300]}", param=_SCHEMA) from error
-    outside = next((ref for ref in _references(schema) if not ref.startswith("#")), None)
-    if outside is not None:
-        raise bad_request(f"The schema refers outside itself: '{outside[:80]}'.", param=_SCHEMA)
+    fault = fault_of_schema(schema)
+    if fault:
+        raise bad_request(f"The schema cannot be used: {fault}.", param=_SCHEMA)
 
 
 def _refuse_unenforced_schema(schema: dict[str, Any]) -> None:
@@ -266,15 +255,6 @@ def _refuse_unenforced_schema(schema: dict[str, Any]) -> None:
             f"Not all of the schema can be enforced: {found[0]}. With strict set to false the rest of it is.",
             param=_SCHEMA,
         )
-
-
-def _references(node: object) -> list[str]:
-    if isinstance(node, dict):
-        own = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
-        return own + [ref for value in node.values() for ref in _references(value)]
-    if isinstance(node, list):
-        return [ref for value in node for ref in _references(value)]
-    return []
 
 
 def _refuse_unsupported(request: ChatBody) -> None:
