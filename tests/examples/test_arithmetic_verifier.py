@@ -56,10 +56,10 @@ def test_no_combination_that_leaves_out_a_number_passes() -> None:
     for made in islice(ArithmeticGenerator().generate(seed=11, vocabulary="heldout"), 300):
         numbers = re.findall(r"\d+", str(made.input))
         for _ in range(300):
-            used = rng.sample(numbers, rng.randint(2, len(numbers)))
-            used = used[: len(numbers) - 1]
+            left_out = rng.choice(numbers)
+            used = rng.choices([number for number in numbers if number != left_out] or ["1"], k=rng.randint(2, 5))
             equations, result = _combination(rng, used)
-            if str(result) == made.reference and equations:
+            if str(result) == made.reference and left_out not in re.findall(r"\d+", " ".join(equations)):
                 forged += 1
                 for proof in (equations, [_in_one(equations)]):
                     reasoning = f"{' '.join(proof)} So the answer is {made.reference}."
@@ -126,14 +126,14 @@ def _right_for_others(rng: random.Random, text: str, order: list[int], signs: li
     [
         (CLIPS, "7 + 7 = 14. 2 * 5 = 10. 14 + 10 = 24. 24 + 4 = 28."),
         (CLIPS, "2 * 5 = 10. 7 * 2 = 14. 10 + 4 = 14. 14 + 14 = 28."),
-        (CLIPS, "First the boxes: 5 + 5 = 10 clips. Doubled, 2 * 7 = 14. In all 14 + 10 + 4 = 28 clips."),
+        (CLIPS, "First the boxes: 5 * 2 = 10 clips. Doubled, 2 * 7 = 14. In all 14 + 10 + 4 = 28 clips."),
         (CLIPS, "7 * 2 + 2 * 5 + 4 = 28."),
         (CLIPS, "2 * (7) + 5 * 2 = 24. 28 = 24 + 4. 24 + 4 = 28. So the answer is 28."),
         (SHELLS, "8 + 5 = 13. 13 - 4 = 9. 8 + 13 + 9 = 30."),
         (SHELLS, "8 + 5 = 13. 13 - 4 = 9. 13 + 9 = 22. 22 + 8 = 30."),
         (SHELLS, "8 + 5 = 13. 8 + 5 - 4 = 9. 8 + 13 = 21. 21 + 9 = 30. Check: 8 + 13 + 9 = 30."),
         (LAMPS, "3 * 6 = 18. 20 + 10 = 30. 30 + 8 = 38. 38 - 9 = 29."),
-        (LAMPS, "6 + 6 + 6 = 18. 20 - 9 = 11. 11 + 18 = 21 + 8 = 29."),
+        (LAMPS, "6 * 3 = 18. 20 - 9 = 11. 11 + 18 = 21 + 8 = 29."),
         (LAMPS, "20 - 9 = 11. 3 * 6 + 11 = 29."),
         (RETURNED, "12 + 9 = 21. 21 - 9 = 12."),
         (RETURNED, "9 - 9 = 0. 12 + 0 = 12."),
@@ -154,6 +154,7 @@ def test_other_orders_groups_and_details_pass(text: str, reasoning: str) -> None
         (CLIPS, "7 * 4 = 28. 28 = 7 + 7 + 10 + 4."),
         (SHELLS, "8 + 5 = 13. 13 - 4 = 9. 5 * 4 = 20. 20 + 5 + 5 = 30."),
         (LAMPS, "20 + 9 = 29."),
+        (LAMPS, "6 + 6 + 6 = 18. 20 + 18 = 38. 38 - 9 = 29."),
         (RETURNED, "12 * 9 = 108. 108 / 9 = 12."),
         (LAMPS, "20 + 9 = 29. 29 - 9 = 20. 20 + 9 = 29."),
     ],

@@ -10,7 +10,6 @@ from __future__ import annotations
 import operator
 import random
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -172,11 +171,10 @@ class _Tracing:
     """What the numbers known so far may stand for. Gives up, and then reads nothing more, after ``MAX_WORK``."""
 
     def __init__(self, story: _Story) -> None:
-        self._given = {number: dict.fromkeys(found, frozenset[int]()) for number, found in story.given.items()}
         self._known: dict[Fraction, Readings] = {}
         self._left = MAX_WORK
-        for number, readings in self._given.items():
-            self.learn(number, readings)
+        for number, found in story.given.items():
+            self.learn(number, dict.fromkeys(found, frozenset[int]()))
 
     def learn(self, number: Fraction, readings: Readings) -> None:
         """Also without its sign, and taken by place: 18 is 10, and what is then left of it."""
@@ -204,15 +202,7 @@ class _Tracing:
             else:  # no story takes powers or percentages
                 return {}
         (found,) = stack
-        return {**self._counted(side), **found}
-
-    def _counted(self, side: Side) -> Readings:
-        """``6 + 6 + 6`` is also 3 times 6, where the story gives a 3."""
-        terms = Counter(item for item in side.postfix if not isinstance(item, str))
-        if len(terms) != 1 or set(side.postfix) - set(terms) != {"+"}:
-            return {}
-        ((term, times),) = terms.items()
-        return self._combined("*", self._given.get(Fraction(times), {}), self._known.get(_fraction(term), {}))
+        return found
 
     def _combined(self, sign: str, a: Readings, b: Readings) -> Readings:
         self._left -= len(a) * len(b)
