@@ -17,6 +17,8 @@ from forethought.jobs import client, supervisor, worker
 from forethought.jobs.context import log_file, open_workspace
 from forethought.jobs.executors import executor_named
 from forethought.jobs.redaction import _known_secrets
+from forethought.services import runs
+from forethought.services.workbench import Workbench
 from forethought.store.run_queue import RunQueue
 
 PLUGIN = Path(__file__).parent / "plugin"
@@ -128,13 +130,13 @@ def test_a_submitted_run_is_done_by_a_detached_worker_and_watched(place):
 
 
 def test_one_worker_does_all_that_waits_and_ends(local):
-    runs = [
+    waiting = [
         local.submit("count", config={"steps": 1}),
         local.submit("raise"),
         local.submit("count", config={"steps": 1}),
     ]
     assert local.work("--once") == 0
-    assert [local.queue.get(run.id).status for run in runs] == ["done", "failed", "done"]
+    assert [local.queue.get(run.id).status for run in waiting] == ["done", "failed", "done"]
 
 
 def test_two_workers_race_for_one_run_and_one_does_it(place):
@@ -178,6 +180,19 @@ def test_a_killed_worker_takes_its_run_along_and_resume_goes_on(place):
     client.resume(place.store, run.id)
     assert place.work("--run", run.id) == 0
     assert place.queue.get(run.id).metrics == {"first": 4, "last": 6}
+
+
+def test_a_run_whose_worker_was_killed_is_not_shown_as_running(local):
+    bench = Workbench.around(local.workspace, local.store)
+    shown, listed = (local.submit("count", config={"steps": 6, "pause_at": 4}) for _ in range(2))
+    for run in (shown, listed):
+        process = local.worker("--run", run.id)
+        local.file(run, "paused")
+        process.kill()
+        process.wait()
+        if run is shown:
+            assert runs.show(bench, run.id).status == "interrupted"
+    assert [run.id for run in runs.list_all(bench, "interrupted")] == [listed.id, shown.id]
 
 
 def test_another_worker_takes_over_what_a_killed_one_lost(local):
@@ -360,9 +375,11 @@ def test_two_torch_runs_take_turns_unless_asked_and_the_waiting_one_says_so(loca
     local.worker("--run", second.id)
     waiting = until(lambda: local.queue.get(second.id).progress.message)
     assert waiting == f"Waiting for run {first.id}: one torch run at a time."
-    third = local.submit("alone", uses_torch=True, config={"seconds": 0.1})
-    local.work("--run", third.id, "--allow-parallel")
-    assert "FileExistsError" in local.queue.get(third.id).error
+    third = local.submit("alone", uses_torch=True, parallel=True, config={"seconds": 0.1})
+    for _ in range(2):  # as often as it is resumed
+        local.work("--run", third.id)
+        assert "FileExistsError" in local.queue.get(third.id).error
+        client.resume(local.store, third.id)
     (local.workspace.root / "busy").unlink()
     client.cancel(local.store, first.id)
     assert client.wait(local.store, second.id, timeout=30).status == "done"

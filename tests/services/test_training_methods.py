@@ -25,7 +25,7 @@ def bench(tmp_path, monkeypatch):
     tasks.create_example(bench, "syllogism")
     data.generate(bench, "syllogism", count=8)
     datasets.create(bench, "learn", task="syllogism", split="train=0.75,val=0.25")
-    monkeypatch.setattr(runs, "submit", lambda bench, run, parallel: run)
+    monkeypatch.setattr(runs, "submit", lambda bench, run: run)
     monkeypatch.setattr(models, "load_for_training", lambda bench, parent, dtype: dtype)
     return bench
 

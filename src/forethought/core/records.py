@@ -294,6 +294,8 @@ class Run(Record):
     parent_model_id: str | None = None
     executor: str = "local"
     uses_torch: bool = False
+    parallel: bool = False
+    """Does not wait for its turn among the machine's torch runs, now and whenever it is resumed."""
     status: RunStatus = "queued"
     progress: Progress = Progress()
     metrics: dict[str, Json] = {}

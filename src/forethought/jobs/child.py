@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     context = JobContext(workspace, store, queue.get(options.run), reporter, folder, options.resuming)
     reserve = Reserve(folder)
     try:
-        outcome = perform(context, reserve, allow_parallel=options.allow_parallel)
+        outcome = perform(context, reserve)
         record(outcome, queue, lease, reporter, reserve)
     except LeaseLostError as error:
         say(str(error))
@@ -59,12 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return RECORDED
 
 
-def perform(context: JobContext, reserve: Reserve, *, allow_parallel: bool) -> Outcome:
+def perform(context: JobContext, reserve: Reserve) -> Outcome:
     """Looks the body up, runs it when it is its turn, and puts what came of it in one line."""
     run_id = context.run.id
     try:
         reserve.take()
-        with _turn(context, allow_parallel=allow_parallel):
+        with _turn(context):
             result = lookup("job", context.run.kind)(context)
         if not isinstance(result, JobResult):
             raise JobError(f"The job '{context.run.kind}' returned {type(result).__name__} instead of a JobResult.")
@@ -98,8 +98,8 @@ def record(outcome: Outcome, queue: RunQueue, lease: Lease, reporter: DurableRep
 
 
 @contextmanager
-def _turn(context: JobContext, *, allow_parallel: bool) -> Iterator[None]:
-    if not context.run.uses_torch or allow_parallel:
+def _turn(context: JobContext) -> Iterator[None]:
+    if not context.run.uses_torch or context.run.parallel:
         yield
         return
 
@@ -120,7 +120,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--token", type=int, required=True)
     parser.add_argument("--owner", required=True)
     parser.add_argument("--resuming", action="store_true")
-    parser.add_argument("--allow-parallel", action="store_true")
     return parser.parse_args(arguments)
 
 

@@ -77,9 +77,9 @@ def submit(store: Store, workspace: Workspace, run: Run) -> Run:
     return RunQueue(store).enqueue(run)
 
 
-def start_worker(workspace: Workspace, run_id: str, *, executor: str = "local", allow_parallel: bool = False) -> str:
+def start_worker(workspace: Workspace, run_id: str, *, executor: str = "local") -> str:
     """Starts a worker for one queued run, detached from this process. Returns its handle."""
-    handle = executor_named(executor).submit(workspace, run_id, allow_parallel=allow_parallel)
+    handle = executor_named(executor).submit(workspace, run_id)
     _workers[run_id] = handle
     return handle
 

@@ -19,7 +19,7 @@ class Executor(Protocol):
     The handle is also the name under which the worker holds its lease.
     """
 
-    def submit(self, workspace: Workspace, run_id: str, *, allow_parallel: bool = False) -> str:
+    def submit(self, workspace: Workspace, run_id: str) -> str:
         """Starts the worker and returns its handle."""
         ...
 
@@ -40,13 +40,13 @@ class LocalExecutor:
     def __init__(self) -> None:
         self._started: dict[str, subprocess.Popen[bytes]] = {}
 
-    def submit(self, workspace: Workspace, run_id: str, *, allow_parallel: bool = False) -> str:
+    def submit(self, workspace: Workspace, run_id: str) -> str:
         # Only the folder and the id are arguments: everyone on the machine can read them. Secrets travel in the
         # environment, which only the user can.
         command = [*PYTHON, "forethought.jobs.worker", "--workspace", str(workspace.root), "--run", run_id]
         with log_file(workspace, run_id).open("ab") as log:
             process = subprocess.Popen(
-                command + ["--allow-parallel"] * allow_parallel,
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -43,12 +43,10 @@ class Supervisor:
         *,
         stop: threading.Event,
         hurry: threading.Event,
-        allow_parallel: bool = False,
         grace: float = GRACE_SECONDS,
     ) -> None:
         self._workspace, self._queue, self._claim = workspace, queue, claim
         self._stop, self._hurry, self._grace = stop, hurry, grace
-        self._allow_parallel = allow_parallel
         self._cancelled, self._lost, self._ended = threading.Event(), threading.Event(), threading.Event()
         self._killed_after_grace = False
         self._recorded_at: float | None = None
@@ -137,8 +135,7 @@ class Supervisor:
         lease = self._claim.lease
         command = [*PYTHON, "forethought.jobs.child", "--workspace", str(self._workspace.root)]
         command += ["--run", lease.run_id, "--token", str(lease.token), "--owner", lease.owner]
-        command += ["--resuming"] * self._claim.resuming
-        return command + ["--allow-parallel"] * self._allow_parallel
+        return command + ["--resuming"] * self._claim.resuming
 
     def _copy(self, output: IO[bytes]) -> None:
         """Appends what the child prints to the run's log file, without secrets, until its last writer is gone."""

@@ -1,4 +1,4 @@
-"""One torch run at a time on a machine: two would share the cores and the memory, and both would lose."""
+"""One torch run of a user at a time on a machine: two would share the cores and the memory, and both would lose."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOOK_EVERY_SECONDS = 0.25
 
 @contextmanager
 def torch_lock(holder: str, waiting: Callable[[str], None], *, folder: Path | None = None) -> Iterator[None]:
-    """Holds the machine's torch lock. The kernel frees it when the holding process ends, however it ends.
+    """Holds this user's torch lock. The kernel frees it when the holding process ends, however it ends.
 
     ``waiting(holder)`` is called again and again while another run has it; what it raises ends the wait.
     """
@@ -44,6 +44,7 @@ def runtime_folder() -> Path:
     """This user's folder for locks on this machine, made if absent, refused if it is someone else's.
 
     In the temporary folder and not in ``XDG_RUNTIME_DIR``: that one is emptied at log-out, under a run that goes on.
+    Processes with another ``TMPDIR`` wait for each other only where FORETHOUGHT_RUNTIME_DIR names one folder for them.
     """
     chosen = os.environ.get("FORETHOUGHT_RUNTIME_DIR")
     folder = Path(chosen) if chosen else Path(tempfile.gettempdir()) / f"forethought-{getpass.getuser()}"

@@ -55,7 +55,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 claim,
                 stop=stop.asked,
                 hurry=stop.twice,
-                allow_parallel=options.allow_parallel,
                 grace=options.grace,
             )
             _do(supervisor, queue, claim.run)
@@ -111,7 +110,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--workspace", required=True, help="folder of the records")
     parser.add_argument("--run", help="do this run only")
     parser.add_argument("--once", action="store_true", help="end when no run is waiting")
-    parser.add_argument("--allow-parallel", action="store_true", help="do not wait for other torch runs")
     parser.add_argument(
         "--grace", type=float, default=GRACE_SECONDS, help="seconds a run may take to stop before it is killed"
     )

@@ -15,6 +15,7 @@ from forethought.core.seams import Reporter
 from forethought.errors import JobError, UsageError, did_you_mean
 from forethought.jobs import client
 from forethought.jobs.context import PYTHON
+from forethought.jobs.processes import is_dead
 from forethought.services.workbench import Workbench
 from forethought.store.run_queue import RunQueue, StreamName, StreamRow
 
@@ -22,10 +23,10 @@ STATUSES = ("queued", "running", "done", "failed", "cancelled", "interrupted")
 _RECORDED = ("torch", "transformers", "trl", "peft")
 
 
-def submit(bench: Workbench, run: Run, *, parallel: bool = False) -> Run:
+def submit(bench: Workbench, run: Run) -> Run:
     """Queues a run and starts a worker for it, detached: it outlives this process."""
     queued = client.submit(bench.store, bench.workspace, run)
-    client.start_worker(bench.workspace, queued.id, executor=run.executor, allow_parallel=parallel)
+    client.start_worker(bench.workspace, queued.id, executor=run.executor)
     return queued
 
 
@@ -69,14 +70,16 @@ def resume(bench: Workbench, run_id: str) -> Run:
 
 
 def show(bench: Workbench, run_id: str) -> Run:
-    """One run by id or its unambiguous beginning."""
+    """One run by id or its unambiguous beginning; one whose worker is gone is interrupted, not running."""
+    RunQueue(bench.store).expire(is_dead)
     return bench.store.run(run_id)
 
 
 def list_all(bench: Workbench, status: str | None = None) -> list[Run]:
-    """All runs, newest first, optionally of one status."""
+    """All runs, newest first, optionally of one status; those whose worker is gone are interrupted, not running."""
     if status is not None and status not in STATUSES:
         raise UsageError(f"There is no run status '{status}'.", hint=did_you_mean(status, STATUSES))
+    RunQueue(bench.store).expire(is_dead)
     return bench.store.runs(status=cast("RunStatus | None", status))
 
 

@@ -57,6 +57,7 @@ def submit(
         dataset_id=frozen.id,
         parent_model_id=parent.id,
         uses_torch=True,
+        parallel=parallel,
         seed=checked["seed"],
         config={
             "name": name,
@@ -67,7 +68,7 @@ def submit(
         },
         versions=runs.versions(),
     )
-    return runs.submit(bench, run, parallel=parallel)
+    return runs.submit(bench, run)
 
 
 submit_sft = partial(submit, method="sft")
