@@ -70,6 +70,14 @@ def test_a_memory_bomb_meets_its_limit_and_an_endless_loop_its_time(toy, monkeyp
         rendered(toy, loop)
 
 
+@pytest.mark.parametrize("text", ["{{ 'a' * 10 ** 8 }}", "{{ raise_exception('a\n' * 10 ** 7) }}"])
+def test_a_template_that_writes_without_end_is_one_line(toy, text):
+    with pytest.raises(ModelFileError) as caught:
+        rendered(toy, text)
+    assert len(str(caught.value)) < 500
+    assert "\n" not in str(caught.value)
+
+
 def test_a_template_that_failed_once_can_be_asked_again(toy):
     tokenizer = copy.deepcopy(toy.tokenizer)
     tokenizer.chat_template = "{% if messages[0].content == 'bomb' %}{{ 'a' * 10 ** 10 }}{% endif %}fine"

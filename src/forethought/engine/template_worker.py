@@ -21,6 +21,9 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 MEMORY_BYTES = 512 * 1024 * 1024
+MAX_CHARACTERS = 2_000_000
+"""Of a rendered conversation: some half a million tokens."""
+MAX_ERROR = 300
 
 
 class _Generation(Extension):
@@ -54,12 +57,14 @@ def main() -> None:
 
 def _answer(compiled: Callable[[str], Template], asked: dict[str, Any]) -> dict[str, str]:
     try:
-        template = compiled(asked["template"])
-        return {"text": template.render(messages=asked["messages"], **asked["variables"])}
+        text = compiled(asked["template"]).render(messages=asked["messages"], **asked["variables"])
+        if len(text) > MAX_CHARACTERS:
+            return {"error": f"it writes {len(text):,} characters, more than the {MAX_CHARACTERS:,} it may"}
+        return {"text": text}
     except MemoryError:
         return {"error": "it needs more memory than a chat template may have"}
     except Exception as error:  # a template can raise whatever Python can
-        return {"error": f"{type(error).__name__}: {error}"}
+        return {"error": " ".join(f"{type(error).__name__}: {error}"[:MAX_ERROR].split())}
 
 
 def _limit_memory() -> None:
