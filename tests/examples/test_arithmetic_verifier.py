@@ -30,6 +30,7 @@ LAMPS = (
     "A shop has 20 lamps. A van brings 3 crates with 6 lamps each. The shop sells 9 lamps. How many lamps does the shop"
 )
 LAMPS += " have now?"
+RIBBONS = "Nora has 15 ribbons. Nora finds 5 more ribbons. Nora loses 2 ribbons. How many ribbons does Nora have now?"
 RETURNED = "A shop has 12 lamps. Nora returns 9 lamps. The shop sells 9 lamps. How many lamps does the shop have now?"
 
 
@@ -155,6 +156,7 @@ def test_other_orders_groups_and_details_pass(text: str, reasoning: str) -> None
         (SHELLS, "8 + 5 = 13. 13 - 4 = 9. 5 * 4 = 20. 20 + 5 + 5 = 30."),
         (LAMPS, "20 + 9 = 29."),
         (LAMPS, "6 + 6 + 6 = 18. 20 + 18 = 38. 38 - 9 = 29."),
+        (RIBBONS, "2 * 5 = 10. 10 - 2 = 8. 8 + 5 = 13. 13 + 5 = 18."),
         (RETURNED, "12 * 9 = 108. 108 / 9 = 12."),
         (LAMPS, "20 + 9 = 29. 29 - 9 = 20. 20 + 9 = 29."),
     ],

@@ -172,28 +172,29 @@ class _Tracing:
 
     def __init__(self, story: _Story) -> None:
         self._known: dict[Fraction, Readings] = {}
+        self._places: dict[Fraction, Readings] = {}
         self._left = MAX_WORK
         for number, found in story.given.items():
             self.learn(number, dict.fromkeys(found, frozenset[int]()))
 
     def learn(self, number: Fraction, readings: Readings) -> None:
         """Also without its sign, and taken by place: 18 is 10, and what is then left of it."""
-        self._join(number, readings)
+        _join(self._known, number, readings)
         if number < 0:
-            self._join(-number, self._combined("-", _constant(0), readings))
+            _join(self._known, -number, self._combined("-", _constant(0), readings))
         if not readings or number.denominator != 1 or number <= 10:
             return
         *higher, lowest = place_values(int(number))
         for place in higher:
-            self._join(Fraction(place), _constant(place))
-        self._join(Fraction(lowest), self._combined("-", readings, _constant(sum(higher))))
+            _join(self._places, Fraction(place), _constant(place))
+        _join(self._places, Fraction(lowest), self._combined("-", readings, _constant(sum(higher))))
 
     def readings(self, side: Side) -> Readings:
         """Everything an expression may come to in the retellings."""
         stack: list[Readings] = []
         for item in side.postfix:
             if not isinstance(item, str):
-                stack.append(self._known.get(_fraction(item), {}))
+                stack.append(self._meant(_fraction(item)))
             elif item == "negative":
                 stack.append(self._combined("-", _constant(0), stack.pop()))
             elif item in _OPERATIONS:
@@ -216,10 +217,15 @@ class _Tracing:
             if sign != "/" or all(right)
         }
 
-    def _join(self, number: Fraction, readings: Readings) -> None:
-        known = self._known.setdefault(number, {})
-        for values, come_from in readings.items():
-            known.setdefault(values, come_from)
+    def _meant(self, number: Fraction) -> Readings:
+        """A number of the story or a result; only what is neither can be part of a number taken by place."""
+        return self._known[number] if number in self._known else self._places.get(number, {})
+
+
+def _join(table: dict[Fraction, Readings], number: Fraction, readings: Readings) -> None:
+    known = table.setdefault(number, {})
+    for values, come_from in readings.items():
+        known.setdefault(values, come_from)
 
 
 def _constant(number: int) -> Readings:
