@@ -30,9 +30,9 @@ class Plan:
 
 
 PLANS = {
-    "syllogism": Plan(train=700, heldout=200, max_tokens=192),
+    "syllogism": Plan(train=700, heldout=200, max_tokens=192, sft={"batch_size": 8}),
     "loan": Plan(train=1000, heldout=200, max_tokens=224, sft={"batch_size": 8}),
-    "arithmetic": Plan(train=1500, heldout=200, max_tokens=192),
+    "arithmetic": Plan(train=2200, heldout=200, max_tokens=192, sft={"batch_size": 8}),
 }
 FAST = {
     "syllogism": Plan(train=240, heldout=40, max_tokens=96, level=2, sft={"batch_size": 6}),
