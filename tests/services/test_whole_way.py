@@ -145,6 +145,9 @@ def test_aliases_move_and_move_back(bench, trained):
 
 def test_a_merged_model_answers_like_its_adapter(bench, trained):
     merged = models.merge(bench, trained, "merged")
+    adapter = bench.store.model(trained)
+    assert merged.created_at > adapter.created_at
+    assert (adapter.run_id is not None, merged.run_id) == (True, None)
     answers = []
     for name in (trained, merged.name):
         session = models.open_chat(bench, name, max_tokens=12)

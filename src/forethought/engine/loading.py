@@ -102,7 +102,7 @@ def _download(name: str) -> Path:
     except Exception as error:  # network stacks raise many kinds; all of them mean the same to the caller
         raise ModelFileError(
             f"The model '{name}' is neither a folder here nor to be had from the hub: {_first_line(error)}.",
-            hint="Check the name and the network, or use 'embedded'.",
+            hint="Check the name and the network, or start from the embedded model.",
         ) from error
 
 

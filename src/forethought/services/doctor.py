@@ -14,6 +14,7 @@ from typing import Literal
 
 from forethought import __version__
 from forethought.core.records import Frozen
+from forethought.engine.optional import refuse_without_extra
 from forethought.errors import ForethoughtError
 from forethought.settings import Settings
 
@@ -105,6 +106,7 @@ def _torch() -> Check:
 
 
 def _bf16() -> Check:
+    refuse_without_extra()
     from forethought.engine.precision import pick_dtype
 
     dtype = str(pick_dtype()).removeprefix("torch.")
@@ -113,6 +115,7 @@ def _bf16() -> Check:
 
 
 def _gpu() -> Check:
+    refuse_without_extra()
     import torch
 
     if torch.cuda.is_available():

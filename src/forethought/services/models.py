@@ -13,9 +13,10 @@ from pydantic import ValidationError
 
 from forethought.core import registry, strict_json
 from forethought.core.flow import Rollout, stream_out
-from forethought.core.ids import new_id
+from forethought.core.ids import new_id, utc_now
 from forethought.core.records import Json, Model, Prompt, Sampling, Shot, Task, dump
 from forethought.core.seams import Delta, Style
+from forethought.engine.optional import refuse_without_extra
 from forethought.errors import ConflictError, NotFoundError, UsageError
 from forethought.services.tasks import first_fault, must_be_name, style_named
 from forethought.services.workbench import BASE, Workbench
@@ -50,16 +51,27 @@ def show(bench: Workbench, name: str) -> dict[str, Any]:
 
 
 def find_or_register_base(bench: Workbench, name: str) -> Model:
-    """A registered model by name, alias or id; else a model folder or hub name (``owner/model``), registered now."""
+    """``find_base``, registered now where it is new."""
+    model = find_base(bench, name)
+    register(bench, model)
+    return model
+
+
+def find_base(bench: Workbench, name: str) -> Model:
+    """A registered model by name, alias or id; else one, yet unstored, of a model folder or hub name (``owner/model``).
+
+    NotFoundError when it is none of these, ModelFileError when its files are not those of a model.
+    """
     try:
         return bench.store.model(name)
     except NotFoundError:
         folder = Path(name).expanduser()
         if not folder.is_dir() and not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
             raise
+    from forethought.engine.inspection import inspect_model_folder
     from forethought.engine.loading import resolve_base
 
-    resolve_base(name)
+    inspect_model_folder(resolve_base(name))
     base = str(folder.resolve()) if folder.is_dir() else name
     known = [model for model in bench.store.models() if model.base == base and not model.path]
     if known:
@@ -68,9 +80,13 @@ def find_or_register_base(bench: Workbench, name: str) -> Model:
     taken = {model.name for model in bench.store.models()}
     slug = slug[:56]
     unique = next(s for s in (slug, *(f"{slug}-{n}" for n in range(2, len(taken) + 3))) if s not in taken)
-    model = Model(name=unique, base=base, style="answer")
-    bench.store.add_model(model)
-    return model
+    return Model(name=unique, base=base, style="answer")
+
+
+def register(bench: Workbench, base: Model) -> None:
+    """Stores what ``find_base`` found, unless it was there already."""
+    if all(model.id != base.id for model in bench.store.models()):
+        bench.store.add_model(base)
 
 
 def refuse_taken(bench: Workbench, name: str) -> None:
@@ -99,7 +115,11 @@ def opened(bench: Workbench, model: Model) -> Iterator[LocalModel]:
 
 
 def load_chat(bench: Workbench, model: Model) -> LocalModel:
-    """The model, ready to generate; its adapter is folded into the weights in memory, which is faster."""
+    """The model, ready to generate; its adapter is folded into the weights in memory, which is faster.
+
+    MissingExtraError without the libraries local models need.
+    """
+    refuse_without_extra()
     from forethought.engine.local import LocalModel
 
     return LocalModel(_load(bench, model), name=model.name)
@@ -107,7 +127,8 @@ def load_chat(bench: Workbench, model: Model) -> LocalModel:
 
 @contextmanager
 def open_base(settings: Settings) -> Iterator[LocalModel]:
-    """The embedded model as it is, without a workspace."""
+    """The embedded model as it is, without a workspace. MissingExtraError as in ``load_chat``."""
+    refuse_without_extra()
     from forethought.engine.loading import load
     from forethought.engine.local import LocalModel
 
@@ -217,6 +238,7 @@ def merge(bench: Workbench, name: str, new_name: str) -> Model:
     if not model.adapter:
         raise UsageError(f"Model '{model.name}' has no adapter to merge.")
     refuse_taken(bench, new_name)
+    refuse_without_extra()
     from forethought.engine.merging import save
 
     merged_id = new_id()
@@ -229,6 +251,8 @@ def merge(bench: Workbench, name: str, new_name: str) -> Model:
             "path": str(bench.workspace.relative(folder)),
             "adapter": "",
             "parent_id": model.id,
+            "run_id": None,
+            "created_at": utc_now(),
         }
     )
     bench.store.add_model(merged)
@@ -254,6 +278,7 @@ def delete(bench: Workbench, name: str) -> str:
 
 def _load(bench: Workbench, model: Model, dtype: DTypeName = "auto") -> LoadedModel:
     """A model's weights with every adapter of its lineage folded in, which is faster than computing it beside them."""
+    refuse_without_extra()
     from forethought.engine.loading import load
     from forethought.engine.merging import load_merged
 

@@ -12,6 +12,7 @@ from typing import cast
 from forethought import __version__
 from forethought.core.records import Json, Run, RunStatus
 from forethought.core.seams import Reporter
+from forethought.engine.optional import refuse_without_extra
 from forethought.errors import JobError, UsageError, did_you_mean
 from forethought.jobs import client
 from forethought.jobs.context import PYTHON
@@ -24,7 +25,12 @@ _RECORDED = ("torch", "transformers", "trl", "peft")
 
 
 def submit(bench: Workbench, run: Run) -> Run:
-    """Queues a run and starts a worker for it, detached: it outlives this process."""
+    """Queues a run and starts a worker for it, detached: it outlives this process.
+
+    MissingExtraError when it needs libraries that are not installed.
+    """
+    if run.uses_torch:
+        refuse_without_extra()
     queued = client.submit(bench.store, bench.workspace, run)
     client.start_worker(bench.workspace, queued.id, executor=run.executor)
     return queued

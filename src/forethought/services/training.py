@@ -41,7 +41,7 @@ def submit(
     chosen = _method(method)
     frozen = bench.store.dataset(dataset)
     task = bench.store.task(frozen.task_id, frozen.task_revision)
-    parent = models.find_or_register_base(bench, base or BASE)
+    parent = models.find_base(bench, base or BASE)
     chosen_style = style_named(style or task.style)
     datasets.examples(bench, frozen, TRAIN)
     shots = datasets.shots(bench, bench.store.dataset(shots_from)) if shots_from else ()
@@ -68,6 +68,7 @@ def submit(
         },
         versions=runs.versions(),
     )
+    models.register(bench, parent)
     return runs.submit(bench, run)
 
 

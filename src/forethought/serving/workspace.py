@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from forethought.core.records import Model, Task
+from forethought.engine.optional import refuse_without_extra
 from forethought.errors import NotFoundError
 from forethought.services import models
 from forethought.services.workbench import Workbench
@@ -20,7 +21,11 @@ def serve_workspace(
     port: int = 8000,
     on_ready: Callable[[str], None] | None = None,
 ) -> None:
-    """Answers for the workspace's models until interrupted. NotFoundError for a name in ``only`` that is none."""
+    """Answers for the workspace's models until interrupted.
+
+    MissingExtraError without the libraries local models need, NotFoundError for a name in ``only`` that is none.
+    """
+    refuse_without_extra()
     for name in only:
         bench.store.model(name)
     hub = Hub(StoreCatalogue(bench), lambda model: models.load_chat(bench, model), only=only)
