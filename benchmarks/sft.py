@@ -90,7 +90,7 @@ class Rows:
 
         loaded = load(base)
         self.base, self.prompt, self.tokenizer = base, prompt, loaded.tokenizer
-        stops = data.stop_token_ids(loaded.model, loaded.tokenizer)
+        stops = loaded.stop_ids
         style = ReasoningStyle()
         self.shuffled = data.encode(train, style, prompt, self.tokenizer, max_length=LONGEST, stop_ids=stops)
         self.held_out = data.encode(held_out, style, prompt, self.tokenizer, max_length=LONGEST, stop_ids=stops)

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from forethought.core.seams import SilentReporter
 from forethought.engine.decoder import make_decoder
 from forethought.engine.loading import load
+from forethought.engine.precision import pick_dtype
 from forethought.engine.slots import Span
 from forethought.errors import DataError, JobCancelled, TrainingError
 from forethought.styles.reasoning import ReasoningStyle
@@ -270,6 +271,15 @@ def test_bfloat16_training_leaves_the_rotary_frequencies_in_float32(toy_folder):
     assert torch.equal(model.get_base_model().model.rotary_emb.inv_freq, expected)
     cast = load(str(toy_folder), dtype="bfloat16").model
     assert torch.equal(cast.model.rotary_emb.inv_freq, expected)
+
+
+def test_a_gpu_without_bfloat16_trains_in_float32(toy_folder, monkeypatch):
+    """Gradients in float16 need their loss scaled, which nothing here does."""
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    pick_dtype.cache_clear()
+    loaded = replace(load(str(toy_folder), dtype="float32"), device=torch.device("cuda"))
+    assert SFT(SFTConfig())._dtype(loaded) == torch.float32
+    pick_dtype.cache_clear()
 
 
 def test_samples_come_from_weights_merged_as_they_are_served(toy_folder, tmp_path):

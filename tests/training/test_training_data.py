@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from forethought.core.records import Attempt, Prompt, Shot
-from forethought.core.seams import Example
+from forethought.core.seams import Example, Parsed
 from forethought.errors import DataError, ModelFileError, TrainingError
 from forethought.styles.answer import AnswerStyle
 from forethought.styles.reasoning import ReasoningStyle
@@ -44,6 +44,33 @@ def test_the_labels_of_each_style_are_its_turns_and_their_ends(tokenizer):
         rows = encode([example], style, tokenizer)
         expected = "".join(f"{said}<|im_end|>" for said in style.render(example.attempt))
         assert "".join(labelled_text(row, tokenizer) for row in rows) == expected
+
+
+class Proof(AnswerStyle):
+    """Reasoning and answer in one turn, without think tags."""
+
+    writes_reasoning = True
+
+    def render(self, attempt):
+        return (f"{attempt.reasoning}\nAnswer: {attempt.answer}",)
+
+    def parse(self, said, finish_reason="stop"):
+        reasoning, _, answer = said[0].partition("\nAnswer: ")
+        return Parsed(Attempt(reasoning=self.kept(reasoning), answer=answer), raw=said[0])
+
+    def kept(self, reasoning):
+        return reasoning
+
+
+class LossyProof(Proof):
+    def kept(self, reasoning):
+        return None
+
+
+def test_a_style_that_writes_reasoning_without_tags_is_held_to_it(tokenizer):
+    assert encode(make_examples(2), Proof(), tokenizer)
+    with pytest.raises(TrainingError, match="reasoning read back"):
+        encode(make_examples(2), LossyProof(), tokenizer)
 
 
 def test_what_comes_before_a_turn_is_what_generation_will_be_given(tokenizer):

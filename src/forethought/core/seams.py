@@ -61,6 +61,8 @@ class Style(Protocol):
     """Assistant turns in one rollout."""
     think_tags: tuple[str, str] | None
     """Opening and closing tag when thinking and answer share a turn."""
+    writes_reasoning: bool
+    """Whether ``render`` writes the attempt's reasoning; what was trained on is then read back with it."""
 
     def messages(self, prompt: Prompt, problem_input: Json, said: Sequence[str] = ()) -> list[Message]:
         """The conversation that asks for turn ``len(said)``, after the turns already said."""

@@ -12,6 +12,7 @@ import torch
 from forethought.core.records import FinishReason, Sampling
 from forethought.engine.batch import Batch, Generation
 from forethought.engine.decoder import make_decoder
+from forethought.engine.loading import stop_ids_of
 from forethought.engine.sampling import request_random
 from forethought.errors import EngineError
 
@@ -80,9 +81,3 @@ def make_generations(
         seen[key] += 1
         generations.append(Generation(key[0], sampling, generator, wants_logprobs=wants_logprobs))
     return generations
-
-
-def stop_ids_of(model: Any) -> frozenset[int]:
-    """End-of-sequence ids of the model's generation config."""
-    ids = getattr(model.generation_config, "eos_token_id", None)
-    return frozenset([ids] if isinstance(ids, int) else ids or ())

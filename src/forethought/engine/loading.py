@@ -34,6 +34,18 @@ class LoadedModel:
     dtype: torch.dtype
     device: torch.device
 
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """Every token at which generation stops."""
+        end = self.tokenizer.eos_token_id
+        return stop_ids_of(self.model) | ({end} if end is not None else set())
+
+
+def stop_ids_of(model: Any) -> frozenset[int]:
+    """End-of-sequence ids of a model's generation config."""
+    ids = getattr(model.generation_config, "eos_token_id", None)
+    return frozenset([ids] if isinstance(ids, int) else ids or ())
+
 
 def load(
     base: str,

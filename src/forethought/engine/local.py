@@ -11,7 +11,7 @@ from forethought.core.records import Usage
 from forethought.core.seams import ChatRequest, Chunk, Completion
 from forethought.engine.batch import Batch, Generation
 from forethought.engine.decoder import make_decoder
-from forethought.engine.generate import make_generations, stop_ids_of
+from forethought.engine.generate import make_generations
 from forethought.engine.guides import TurnGuide, Vocabulary, check_request
 from forethought.engine.loading import LoadedModel
 from forethought.engine.templates import ChatTemplate
@@ -52,12 +52,9 @@ class LocalModel:
     def __init__(self, loaded: LoadedModel, *, name: str | None = None, max_rows: int | None = None) -> None:
         """``max_rows`` bounds the batch (None: 64 on a CPU, 256 on a GPU). Weights are copied as they are now."""
         self.name = name or loaded.name
-        stop_ids = stop_ids_of(loaded.model) | frozenset(
-            index for index in (loaded.tokenizer.eos_token_id,) if index is not None
-        )
         self._decoder = make_decoder(loaded.model, loaded.dtype)
-        self._batch = Batch(self._decoder, stop_ids, max_rows=max_rows)
-        self._vocabulary = Vocabulary(loaded.tokenizer, self._decoder.vocab_size, stop_ids)
+        self._batch = Batch(self._decoder, loaded.stop_ids, max_rows=max_rows)
+        self._vocabulary = Vocabulary(loaded.tokenizer, self._decoder.vocab_size, loaded.stop_ids)
         self._template = ChatTemplate(loaded.tokenizer)
         self._lock = threading.Lock()
         self._inbox = _Inbox()

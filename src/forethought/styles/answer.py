@@ -22,6 +22,7 @@ class AnswerStyle:
     name = "answer"
     turns = 1
     think_tags: tuple[str, str] | None = None
+    writes_reasoning = False
 
     def messages(self, prompt: Prompt, problem_input: Json, said: Sequence[str] = ()) -> list[Message]:
         refuse_too_many(self, said)

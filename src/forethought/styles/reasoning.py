@@ -20,6 +20,7 @@ class ReasoningStyle:
     name = "reasoning"
     turns = 1
     think_tags: tuple[str, str] | None = THINK_TAGS
+    writes_reasoning = True
 
     def messages(self, prompt: Prompt, problem_input: Json, said: Sequence[str] = ()) -> list[Message]:
         refuse_too_many(self, said)

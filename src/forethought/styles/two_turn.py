@@ -30,6 +30,7 @@ class TwoTurnStyle:
     name = "two-turn"
     turns = 2
     think_tags: tuple[str, str] | None = None
+    writes_reasoning = True
 
     def messages(self, prompt: Prompt, problem_input: Json, said: Sequence[str] = ()) -> list[Message]:
         refuse_too_many(self, said)

@@ -25,7 +25,7 @@ from forethought.engine.templates import ChatTemplate
 from forethought.errors import DataError, EngineError, RecordError, TrainingError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
 IGNORE = -100
 """Label of a position that carries no loss."""
@@ -203,7 +203,7 @@ def check_labels(
     parsed = style.parse(said)
     if parsed.failure is not None:
         raise _unlearnable(example, f"the labels do not parse ({parsed.failure})")
-    expected = example.attempt if _writes_reasoning(style) else Attempt(answer=example.attempt.answer)
+    expected = example.attempt if style.writes_reasoning else Attempt(answer=example.attempt.answer)
     if parsed.attempt != expected:
         part = "answer" if parsed.attempt.answer != expected.answer else "reasoning"
         raise _unlearnable(example, f"the {part} read back from the labels is not the example's {part}")
@@ -245,13 +245,6 @@ def fingerprint(sequences: Sequence[TokenSequence]) -> str:
     return digest.hexdigest()
 
 
-def stop_token_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """Every token at which generation with this model stops."""
-    configured = getattr(model.generation_config, "eos_token_id", None)
-    ids = configured if isinstance(configured, list) else [configured]
-    return frozenset(int(token) for token in [*ids, tokenizer.eos_token_id] if token is not None)
-
-
 def _label_runs(rows: Sequence[TokenSequence]) -> list[list[int]]:
     """The label tokens of each turn: maximal runs of labelled positions."""
     runs: list[list[int]] = []
@@ -266,10 +259,6 @@ def _label_runs(rows: Sequence[TokenSequence]) -> list[list[int]]:
                 inside = True
             runs[-1].append(label)
     return runs
-
-
-def _writes_reasoning(style: Style) -> bool:
-    return style.think_tags is not None or style.turns > 1
 
 
 def _unlearnable(example: Example, what: str) -> TrainingError:

@@ -175,9 +175,8 @@ class SFT:
     def _encode(
         self, loaded: LoadedModel, examples: Sequence[Example], style: Style, prompt: Prompt
     ) -> list[data.TokenSequence]:
-        stops = data.stop_token_ids(loaded.model, loaded.tokenizer)
         limit = min(self.config.max_length, getattr(loaded.model.config, "max_position_embeddings", 1 << 30))
-        return data.encode(examples, style, prompt, loaded.tokenizer, max_length=limit, stop_ids=stops)
+        return data.encode(examples, style, prompt, loaded.tokenizer, max_length=limit, stop_ids=loaded.stop_ids)
 
     def _trainer(
         self,
@@ -287,9 +286,13 @@ class SFT:
         )
 
     def _dtype(self, loaded: LoadedModel) -> torch.dtype:
+        """float32 where generation takes float16: small gradients vanish in it."""
+        import torch
+
         from forethought.engine.precision import resolve_dtype
 
-        return resolve_dtype(self.config.dtype, loaded.device)
+        chosen = resolve_dtype(self.config.dtype, loaded.device)
+        return torch.float32 if chosen == torch.float16 else chosen
 
     def _adapter_size(self, model: Any) -> int:
         """Parameters of the LoRA this would add."""
