@@ -16,7 +16,7 @@ from forethought.errors import StoreError, UsageError
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
-FOLDERS = ("runs", "models", "datasets", "exports", "logs")
+FOLDERS = ("runs", "models", "logs")
 DATABASE_FILE = "forethought.db"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
@@ -100,10 +100,6 @@ class Workspace:
     def model_folder(self, model_id: str) -> Path:
         """Folder of one model's weights; made when missing."""
         return self._by_id("models", model_id)
-
-    def dataset_folder(self, dataset_id: str) -> Path:
-        """Folder of one dataset's files; made when missing."""
-        return self._by_id("datasets", dataset_id)
 
     def inside(self, path: str | Path) -> Path:
         """The real path of something in the workspace, named relative to it.

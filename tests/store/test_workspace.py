@@ -34,7 +34,6 @@ def test_folders_are_their_owners_alone(workspace: Workspace) -> None:
     assert {stat.S_IMODE(folder.stat().st_mode) for folder in folders} == {0o700}
     assert workspace.run_folder("run-1") == workspace.root / "runs" / "run-1"
     assert workspace.model_folder("m").parent.name == "models"
-    assert workspace.dataset_folder("d").parent.name == "datasets"
 
 
 @pytest.mark.parametrize("path", ["../x", "a/../../x", "/etc/passwd", "..\\x", "a\0b", "runs/../..", "link", "link/x"])

@@ -178,15 +178,6 @@ def test_a_sampler_of_the_callers_sees_the_live_model(toy_folder, tmp_path):
     assert len(set(seen)) == 2
 
 
-def test_the_plan_says_what_training_then_does(toy_folder, tmp_path):
-    method = SFT(SMALL)
-    loaded = load(str(toy_folder), dtype="float32")
-    plan = method.plan(loaded, make_examples(30), ReasoningStyle(), PROMPT)
-    result = method.train(loaded, make_examples(30), [], ReasoningStyle(), PROMPT, tmp_path)
-    trained = sum(tensor.numel() for tensor in load_file(result.path / "adapter_model.safetensors").values())
-    assert (plan["steps"], plan["tokens"], plan["trainable_parameters"]) == (result.steps, result.tokens, trained)
-
-
 def test_training_without_held_out_examples_reports_no_held_out_loss(toy_folder, tmp_path):
     result = train(toy_folder, tmp_path, held_out=0)
     assert "val_loss" not in result.metrics

@@ -7,7 +7,7 @@ causal model's real positions never look.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -89,14 +89,3 @@ def split_by_tokens(batch: dict[str, torch.Tensor], max_tokens: int) -> list[dic
         longest = int(part["attention_mask"].sum(1).max())
         parts.append({name: tensor[:, :longest] for name, tensor in part.items()})
     return parts
-
-
-def padded_share(lengths: Sequence[int], sampler: Iterator[int] | Sequence[int], batch_size: int) -> float:
-    """Share of computed positions that are padding, for one epoch in this order."""
-    order = list(sampler)
-    assert isinstance(lengths, Sized)
-    computed = sum(
-        max(lengths[row] for row in order[start : start + batch_size]) * len(order[start : start + batch_size])
-        for start in range(0, len(order), batch_size)
-    )
-    return 1 - sum(lengths) / computed

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from forethought.core.files import recover
-from forethought.core.records import Json, Prompt
+from forethought.core.records import Prompt
 from forethought.core.seams import Example, Reporter, SilentReporter, Style
 from forethought.errors import TrainingError
 from forethought.training import data
@@ -99,7 +99,7 @@ class SFTConfig(BaseModel):
 
 
 class SFT:
-    """The method ``sft``. ``plan`` says what ``train`` would do."""
+    """The method ``sft``."""
 
     Config = SFTConfig
 
@@ -107,26 +107,6 @@ class SFT:
         """``clock`` says, in seconds, when a checkpoint is due."""
         self.config = config or SFTConfig()
         self._clock = clock
-
-    def plan(
-        self, loaded: LoadedModel, train: Sequence[Example], style: Style, prompt: Prompt, val: Sequence[Example] = ()
-    ) -> dict[str, Json]:
-        """What ``train`` will do, and the same refusals of data that cannot be learnt from. Nothing is changed."""
-        rows = self._encode(loaded, train, style, prompt)
-        weights = {id(p): p.numel() for p in loaded.model.parameters()}
-        counts: dict[str, Json] = asdict(data.statistics(rows))
-        steps = self.config.steps(len(rows))
-        return {
-            **counts,
-            "held_out_sequences": len(self._encode(loaded, val, style, prompt)) if val else 0,
-            "steps": steps,
-            "epochs": round(steps / math.ceil(len(rows) / self.config.batch_size), 2),
-            "batch_size": min(self.config.batch_size, len(rows)),
-            "learning_rate": self.config.peak_rate,
-            "parameters": sum(weights.values()),
-            "trainable_parameters": sum(weights.values()) if self.config.full else self._adapter_size(loaded.model),
-            "dtype": str(self._dtype(loaded)).removeprefix("torch."),
-        }
 
     def train(
         self,
@@ -293,20 +273,6 @@ class SFT:
 
         chosen = resolve_dtype(self.config.dtype, loaded.device)
         return torch.float32 if chosen == torch.float16 else chosen
-
-    def _adapter_size(self, model: Any) -> int:
-        """Parameters of the LoRA this would add."""
-        import torch
-
-        head = model.get_output_embeddings()
-        targets = self.config.targets
-        return sum(
-            self.config.rank * (module.in_features + module.out_features)
-            for name, module in model.named_modules()
-            if isinstance(module, torch.nn.Linear)
-            and module is not head
-            and (targets == "all-linear" or name.rpartition(".")[2] in targets)
-        )
 
     def _fingerprint(
         self, rows: Sequence[data.TokenSequence], held_out: Sequence[data.TokenSequence], base: str
