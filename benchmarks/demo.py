@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -37,7 +38,7 @@ def measure(task: str) -> dict[str, object]:
         command += ["--workspace", str(Path(folder) / "workspace"), "demo", "--task", task, "--out", str(out)]
         began = time.monotonic()
         process = subprocess.Popen(command)
-        peak = PeakMemory()
+        peak = PeakMemory(process.pid, str(Path(folder).resolve()))
         peak.start()
         code = process.wait()
         minutes = (time.monotonic() - began) / 60
@@ -61,16 +62,18 @@ def measure(task: str) -> dict[str, object]:
 
 
 class PeakMemory(threading.Thread):
-    """Samples the proportional memory (PSS) of every Forethought process: shared pages count once."""
+    """Samples the proportional memory (PSS) of a process, of the workers whose command names its folder, and of all
+    that these started: shared pages count once."""
 
-    def __init__(self) -> None:
+    def __init__(self, pid: int, folder: str) -> None:
         super().__init__(daemon=True)
+        self._pid, self._folder = pid, folder
         self._peak = 0
         self._done = threading.Event()
 
     def run(self) -> None:
         while not self._done.wait(1.0):
-            self._peak = max(self._peak, sum(_pss(process) for process in psutil.process_iter(["cmdline"])))
+            self._peak = max(self._peak, sum(_pss(process) for process in self._tree()))
 
     def stop(self) -> float:
         """Peak in GB (10^9 bytes)."""
@@ -78,11 +81,18 @@ class PeakMemory(threading.Thread):
         self.join()
         return self._peak / 1e9
 
+    def _tree(self) -> set[psutil.Process]:
+        found: set[psutil.Process] = set()
+        for process in psutil.process_iter(["cmdline"]):
+            if process.pid == self._pid or any(self._folder in word for word in process.info["cmdline"] or []):
+                found.add(process)
+                with suppress(psutil.Error):
+                    found |= set(process.children(recursive=True))
+        return found
+
 
 def _pss(process: psutil.Process) -> int:
     try:
-        if not any("forethought" in word for word in process.info["cmdline"] or []):
-            return 0
         return int(getattr(process.memory_full_info(), "pss", 0))
     except psutil.Error:
         return 0
