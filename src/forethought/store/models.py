@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from datetime import datetime
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
@@ -15,15 +13,6 @@ from forethought.store.database import Database
 from forethought.store.keys import check_id
 from forethought.store.lookup import encode, find
 from forethought.store.tables import alias_changes, models
-
-
-@dataclass(frozen=True)
-class AliasChange:
-    """One line of an alias's history."""
-
-    alias: str
-    model_id: str
-    at: datetime
 
 
 class Models(Database):
@@ -111,13 +100,6 @@ class Models(Database):
                 raise NotFoundError(f"The model that '{alias}' pointed at before is removed.", hint="Promote another.")
             _append(connection, alias, before.model_id, before.previous_seq)
         return Model.model_validate_json(row.record)
-
-    def alias_history(self, alias: str) -> list[AliasChange]:
-        """Every change of an alias, oldest first."""
-        with self.read() as connection:
-            _known_head(connection, alias)
-            query = select(alias_changes).where(alias_changes.c.name == alias).order_by(alias_changes.c.seq)
-            return [AliasChange(row.name, row.model_id, row.created_at) for row in connection.execute(query)]
 
 
 def _model(connection: Connection, name: str) -> Row[tuple[str, ...]]:
