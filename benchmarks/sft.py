@@ -11,9 +11,9 @@ Three arms train LoRA r=32 on all linear layers, batch 16, on ``syllogism`` trac
 * ``trl-default``: ``SFTTrainer`` as it comes (fp32 weights, bf16 autocast, gradient checkpointing, random order), for
   half the steps: it is here for its speed.
 
-Tokens are real ones: prompts count, padding does not. Time is that of the training loop, set-up apart. Whatever else the
-machine does slows some steps down, so an arm's speed is the median of its steps, the first one apart; ours is compared
-with the fastest figure that TRL reached anywhere in the run, be it in the search, as a median or over a whole arm.
+Tokens are real ones: prompts count, padding does not. Time is that of the training loop, set-up apart. Whatever else
+the machine does slows some steps down, so an arm's speed is the median of its steps, the first one apart; ours is
+compared with the fastest figure that TRL reached in the run: in the search, as a median or over a whole arm.
 """
 
 from __future__ import annotations
