@@ -1,13 +1,16 @@
 """The demonstration of each example task, from an empty workspace: minutes, peak memory, accuracy of every arm.
 
-Usage: python benchmarks/demo.py [TASK ...]       without names: syllogism, loan, arithmetic
+Usage: python benchmarks/demo.py [TASK ...] [--keep FOLDER]      without names: syllogism, loan, arithmetic
+The reports stay in FOLDER.
 Targets on two cores: syllogism within 12 minutes, reasoning >= 0.85 and 0.30 above answer; loan and arithmetic within
 30 minutes each, reasoning >= 0.80; peak memory of the whole process tree <= 6 GB.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,14 +27,18 @@ TASKS = ("syllogism", "loan", "arithmetic")
 
 def main() -> None:
     """Writes one result file a task."""
-    for task in sys.argv[1:] or TASKS:
-        result = measure(task)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("task", nargs="*")
+    parser.add_argument("--keep", type=Path)
+    args = parser.parse_args()
+    for task in args.task or TASKS:
+        result = measure(task, args.keep)
         (RESULTS / f"demo-{task}.json").write_text(json.dumps(result, indent=2) + "\n")
         print(json.dumps(result, indent=2))
 
 
-def measure(task: str) -> dict[str, object]:
-    """One demonstration in a fresh workspace."""
+def measure(task: str, keep: Path | None = None) -> dict[str, object]:
+    """One demonstration in a fresh workspace; its report is copied to ``keep / task``."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out"
         command = [sys.executable, "-c", "from forethought.cli import main; main()"]
@@ -46,6 +53,8 @@ def measure(task: str) -> dict[str, object]:
         if code:
             raise SystemExit(f"the demonstration of {task} ended with {code}")
         report = json.loads((out / "report.json").read_text())
+        if keep is not None:
+            shutil.copytree(out, keep / task, dirs_exist_ok=True)
     return {
         "command": f"python benchmarks/demo.py {task}",
         "task": task,
