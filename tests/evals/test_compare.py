@@ -75,7 +75,7 @@ def test_checked_steps_are_compared_where_those_of_both_could_be_judged():
 def test_the_verdict_says_on_which_problems_the_steps_were_checked():
     checked = row(evaluation("a", [True, True, None, False], steps=True)) | {"reasons": True}
     (said,) = verdict([checked], [], None, True)["more"]
-    assert said == "On 67\u00a0% of the problems where both could be judged, the answer is right and every step checks."
+    assert said == "In 67\u00a0% of what could be judged the answer is right and every step checks."
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=30))

@@ -114,7 +114,7 @@ def _steps(arm: Row, steps_checked: bool) -> list[str]:
     if arm["verified_accuracy"] is None:
         return [f"No verifier could judge the steps of {arm['label']}."]
     share = percent(arm["verified_accuracy"])
-    return [f"On {share} of the problems where both could be judged, the answer is right and every step checks."]
+    return [f"In {share} of what could be judged the answer is right and every step checks."]
 
 
 def _chance(arm: Row, chance: Vote[str] | None) -> list[str]:
