@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from forethought.core.ids import short_id
 from forethought.core.records import (
     Attempt,
     Dataset,
@@ -92,6 +93,34 @@ def test_the_start_of_an_id_is_enough_when_it_is_unique(store: Store) -> None:
         store.task("aaaa-")
     with pytest.raises(NotFoundError, match="no task 'aaa'"):
         store.task("aaa")
+    with pytest.raises(NotFoundError, match="no task '1111'"):  # where a typing error in a name could fit
+        store.task("1111")
+
+
+def test_the_end_of_an_id_is_enough_when_it_is_unique(store: Store) -> None:
+    runs = [Run(id=id_, kind="sft") for id_ in ("aaaa-1111-cafe", "aaaa-2222-cafe", "cafe-3333-beef")]
+    for run in runs:
+        store.add_run(run)
+    assert store.run("2222-cafe") == runs[1]
+    assert store.run("beef") == runs[2]
+    with pytest.raises(NotFoundError, match="fit 'cafe': cafe-3333-beef, aaaa-2222-cafe, aaaa-1111-cafe"):
+        store.run("cafe")
+    with pytest.raises(NotFoundError, match="no run 'eef'"):
+        store.run("eef")
+    with pytest.raises(NotFoundError, match="no run 'BEEF'"):
+        store.run("BEEF")
+    with pytest.raises(NotFoundError, match="no run"):
+        store.run("x" * 40 + "beef")
+
+
+def test_every_record_without_a_name_is_found_by_the_end_of_its_id(
+    store: Store, problem: Problem, traces: list[Trace]
+) -> None:
+    evaluation = Evaluation(task_id=problem.task_id, task_revision=1, arm="a", model="m", style="s")
+    store.add_evaluation(evaluation)
+    assert store.problem(short_id(problem.id)) == problem
+    assert store.trace(short_id(traces[2].id)) == traces[2]
+    assert store.evaluation(short_id(evaluation.id)).id == evaluation.id
 
 
 @pytest.mark.parametrize("id_", ["../x", "a/b", "", "a" * 65, "a\0", "ü", "-a"])

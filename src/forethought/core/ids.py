@@ -8,6 +8,9 @@ import time
 import uuid
 from datetime import UTC, datetime
 
+SHORT = 8
+"""Characters of an id that people are shown: its end, for ids made together begin alike."""
+
 _lock = threading.Lock()
 _last_ms = 0
 _counter = 0
@@ -32,6 +35,11 @@ def new_id() -> str:
     tail = int.from_bytes(os.urandom(8), "big") & ((1 << 62) - 1)
     value = (milliseconds << 80) | (0x7 << 76) | (counter << 64) | (0b10 << 62) | tail
     return str(uuid.UUID(int=value))
+
+
+def short_id(id_: str) -> str:
+    """The end of an id, which is taken wherever an id is asked for."""
+    return id_[-SHORT:]
 
 
 def utc_now() -> datetime:

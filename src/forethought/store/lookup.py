@@ -1,4 +1,4 @@
-"""Finding one row by its id, the start of its id, or its name, and saying what is near when there is none."""
+"""Finding one row by its id, the start or end of its id, or its name, and saying what is near when there is none."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError
-from sqlalchemy import ColumnElement, Connection, Row, Table, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Table, and_, func, or_, select
 
 from forethought.errors import NotFoundError, RecordError, did_you_mean
 from forethought.store.keys import is_id
 
 CHUNK = 2000
 """Ids in one query: below every database's limit of parameters."""
-SHORTEST_PREFIX = 4
+SHORTEST_PART = 4
+CANDIDATES = 3
+"""So many ids are named when several fit."""
 _MEMBERSHIP_LOCK = 0x53504C54
 R = TypeVar("R", bound=BaseModel)
 T = TypeVar("T")
@@ -23,23 +25,33 @@ T = TypeVar("T")
 def find(
     connection: Connection, table: Table, given: str, what: str, *where: ColumnElement[bool], named: bool = False
 ) -> Row[Any]:
-    """The row with this id, this name (``named``), or the one whose id starts so. NotFoundError otherwise."""
+    """The row with this id, this name (``named``), or the one whose id starts so, or ends so where rows have no names.
+
+    NotFoundError otherwise, with the candidates where several fit.
+    """
     if is_id(given):
         exact = connection.execute(select(table).where(table.c.id == given, *where)).first()
         if exact is not None:
             return exact
     if named and (by_name := _by_name(connection, table, given, *where)) is not None:
         return by_name
-    if is_id(given) and len(given) >= SHORTEST_PREFIX:
-        # Ids are ASCII, so everything that starts so sorts between the start and the start with DEL behind it.
-        starting = select(table).where(table.c.id >= given, table.c.id < given + "\x7f", *where).limit(2)
-        found = connection.execute(starting).all()
+    if is_id(given) and len(given) >= SHORTEST_PART:
+        fitting = select(table.c.id).where(_fits(table, given, ends=not named), *where).order_by(table.c.id.desc())
+        found = connection.execute(fitting.limit(CANDIDATES + 1)).scalars().all()
         if len(found) == 1:
-            return found[0]
+            return connection.execute(select(table).where(table.c.id == found[0])).one()
         if found:
-            raise NotFoundError(f"Several ids of a {what} start with '{given}'.", hint="Write more of it.")
+            shown = ", ".join(found[:CANDIDATES]) + (", …" if len(found) > CANDIDATES else "")
+            raise NotFoundError(f"Several ids of a {what} fit '{given}': {shown}.", hint="Write more of it.")
     names: Iterable[str] = connection.execute(select(table.c.name).where(*where)).scalars() if named else ()
     raise NotFoundError(f"There is no {what} {given[:80]!r}.", hint=_near(given, names, named))
+
+
+def _fits(table: Table, given: str, *, ends: bool) -> ColumnElement[bool]:
+    # Ids are ASCII, so everything that starts so sorts between the start and the start with DEL behind it.
+    starting = and_(table.c.id >= given, table.c.id < given + "\x7f")
+    ending = func.substr(table.c.id, func.length(table.c.id) - len(given) + 1) == given
+    return or_(starting, ending) if ends else starting
 
 
 def _by_name(connection: Connection, table: Table, given: str, *where: ColumnElement[bool]) -> Row[Any] | None:
@@ -49,7 +61,7 @@ def _by_name(connection: Connection, table: Table, given: str, *where: ColumnEle
 
 
 def _near(given: str, names: Iterable[str], named: bool) -> str:
-    return did_you_mean(given, names) if named else "Give its id, or at least the first characters of it."
+    return did_you_mean(given, names) if named else "Give its id, or the first or last characters of it."
 
 
 def chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
