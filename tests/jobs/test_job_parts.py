@@ -1,6 +1,7 @@
 """The parts of jobs that need no store."""
 
 import errno
+import os
 import signal
 import subprocess
 import sys
@@ -164,6 +165,20 @@ def test_waiting_for_the_torch_lock_can_be_given_up(tmp_path):
         raise KeyError(holder)
 
     with pytest.raises(KeyError, match="run one"), torch_lock("run two", give_up, folder=tmp_path):
+        pass
+    first.communicate("")
+
+
+def test_how_long_the_torch_lock_was_held_is_told(tmp_path):
+    first = holder_process(tmp_path, "run one")
+    assert first.stdout.readline() == "mine\n"
+    three_minutes_ago = time.time() - 200
+    os.utime(tmp_path / "torch.holder", (three_minutes_ago, three_minutes_ago))
+
+    def give_up(holder):
+        raise KeyError(holder)
+
+    with pytest.raises(KeyError, match="run one, for 3 min"), torch_lock("run two", give_up, folder=tmp_path):
         pass
     first.communicate("")
 

@@ -10,13 +10,16 @@ from pathlib import Path
 import psutil
 import pytest
 
+from forethought.cli import runs as commands
 from forethought.core import registry
-from forethought.core.records import Run
+from forethought.core.ids import short_id
+from forethought.core.records import Progress, Run
 from forethought.errors import JobError, NotFoundError, UsageError
 from forethought.jobs import client, supervisor, worker
 from forethought.jobs.context import log_file, open_workspace
 from forethought.jobs.executors import executor_named
 from forethought.jobs.redaction import _known_secrets
+from forethought.jobs.torch_lock import WAITING
 from forethought.services import runs
 from forethought.services.workbench import Workbench
 from forethought.store.run_queue import RunQueue
@@ -252,6 +255,42 @@ def test_a_worker_asked_to_end_interrupts_its_run(local):
     assert ended.progress.done == 4
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_foreground_command_that_is_ended_waits_until_its_run_can_be_resumed(local, number, monkeypatch, capsys):
+    run = local.submit("count", config={"steps": 6, "pause_at": 4})
+    local.worker("--run", run.id)
+    local.file(run, "paused")
+    _end_in_the_foreground(local, run, number, monkeypatch)
+    assert capsys.readouterr().err.splitlines()[-2:] == [
+        "finishing a checkpoint… (Ctrl-C again does not wait)",
+        f"stopped; go on with: forethought runs resume {short_id(run.id)}",
+    ]
+    assert client.resume(local.store, run.id).status == "queued"
+
+
+def test_a_foreground_command_does_not_say_stopped_of_a_run_that_is_not(local, monkeypatch, capsys):
+    run = local.submit("deaf")
+    local.worker("--run", run.id, "--grace", "600")
+    local.file(run, "paused")
+    monkeypatch.setattr(commands, "STOP_SECONDS", 0.1)
+    _end_in_the_foreground(local, run, signal.SIGINT, monkeypatch)
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("still finishing")
+    assert "in a few seconds" in said
+
+
+def _end_in_the_foreground(place, run, number, monkeypatch):
+    def follow(*_):
+        os.kill(os.getpid(), number)
+        time.sleep(30)
+
+    monkeypatch.setattr(runs, "follow", follow)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        commands.follow_to_the_end(Workbench.around(place.workspace, place.store), run)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_a_cancelled_run_stops_at_its_next_check(place):
     run = place.submit("count", config={"steps": 6, "pause_at": 4})
     process = place.worker("--run", run.id)
@@ -369,20 +408,29 @@ def test_a_worker_that_cannot_start_is_noticed(local, monkeypatch):
 
 def test_two_torch_runs_take_turns_unless_asked_and_the_waiting_one_says_so(local):
     first = local.submit("alone", uses_torch=True, config={"seconds": 600})
-    second = local.submit("alone", uses_torch=True, config={"seconds": 0.1})
+    before = Progress(done=10, total=42)
+    second = local.submit("alone", uses_torch=True, progress=before, config={"seconds": 0.1})
     local.worker("--run", first.id)
     until(lambda: (local.workspace.root / "busy").exists())
     local.worker("--run", second.id)
-    waiting = until(lambda: local.queue.get(second.id).progress.message)
-    assert waiting == f"Waiting for run {first.id}: one torch run at a time."
-    third = local.submit("alone", uses_torch=True, parallel=True, config={"seconds": 0.1})
+    waiting = until(lambda: local.queue.get(second.id).progress.message and local.queue.get(second.id))
+    assert waiting.progress.message == (
+        "waiting: another training or evaluation uses this machine "
+        f"(run {short_id(first.id)} of {local.workspace.root})"
+    )
+    assert (waiting.progress.done, waiting.progress.total) == (10, 42)
+    assert runs.status_in_words(waiting) == "waiting"
+    waited = Progress(message=f"{WAITING}for long")
+    third = local.submit("alone", uses_torch=True, parallel=True, progress=waited, config={"seconds": 0.1})
     for _ in range(2):  # as often as it is resumed
         local.work("--run", third.id)
         assert "FileExistsError" in local.queue.get(third.id).error
+        assert local.queue.get(third.id).progress.message == ""
         client.resume(local.store, third.id)
     (local.workspace.root / "busy").unlink()
     client.cancel(local.store, first.id)
-    assert client.wait(local.store, second.id, timeout=30).status == "done"
+    done = client.wait(local.store, second.id, timeout=30)
+    assert (done.status, done.progress.message) == ("done", "")
 
 
 def test_a_disk_filled_to_the_last_byte_leaves_the_database_whole_and_the_run_resumable(tmp_path, monkeypatch):

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from forethought.core.records import Json
     from forethought.core.seams import Reporter
 
-LINE_EVERY_SECONDS = 15.0
+FIRST_LINE_SECONDS = 15.0
+SLOWEST_LINE_SECONDS = 120.0
+"""Without a terminal lines come ever more slowly, down to one in so many seconds."""
 
 
 @contextmanager
@@ -25,28 +27,35 @@ def bar(title: str, *, logs: bool = True) -> Iterator[Reporter]:
 
     ``logs`` False leaves log lines out; they are kept with the run all the same.
     """
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
+    from rich.text import Text
+
+    class Times(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(times(task.elapsed or 0.0, task.time_remaining))
 
     progress = Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(compact=True),
+        Times(),
         console=console(stderr=True),
         transient=True,
         disable=not sys.stderr.isatty(),
     )
     with progress:
         yield BarReporter(title, progress, logs)
+
+
+def times(elapsed: float, left: float | None) -> str:
+    """Seconds spent, and left where that is known, as ``3:49, 0:30 left``."""
+    return f"{_clock(elapsed)}, {_clock(left)} left" if left else _clock(elapsed)
+
+
+def _clock(seconds: float) -> str:
+    minutes, second = divmod(int(seconds), 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{hour}:{minute:02}:{second:02}" if hour else f"{minute}:{second:02}"
 
 
 class BarReporter:
@@ -57,18 +66,31 @@ class BarReporter:
         self._logs = logs
         self._progress = progress
         self._task = progress.add_task(title, total=None)
-        self._last_line = time.monotonic()
+        self._last_line, self._line_every = time.monotonic(), FIRST_LINE_SECONDS
+        self._waiting = False
 
     def progress(self, done: float, total: float, *, unit: str = "steps", message: str = "") -> None:
-        description = ": ".join(part for part in (self._title, message or unit) if part)
-        self._progress.update(self._task, completed=done, total=total or None, description=printable(description)[:60])
-        if self._progress.disable and time.monotonic() - self._last_line > LINE_EVERY_SECONDS:
+        from forethought.services.runs import waits
+
+        was_waiting, self._waiting = self._waiting, waits(message)
+        if self._waiting:
+            self._progress.reset(self._task)  # the time of the work is counted from its turn on
             self._last_line = time.monotonic()
-            self._print(f"{description} {done:.0f}/{total:.0f}")
+            if not was_waiting:
+                self._print(self._titled(message))
+        description = self._titled("waiting" if self._waiting else message or unit)
+        self._progress.update(self._task, completed=done, total=total or None, description=printable(description)[:60])
+        if self._progress.disable and time.monotonic() - self._last_line > self._line_every:
+            self._last_line = time.monotonic()
+            self._line_every = min(2 * self._line_every, SLOWEST_LINE_SECONDS)
+            self._print(f"{description} {done:.0f}/{total:.0f}" if total else description)
 
     def log(self, line: str) -> None:
         if self._logs:
             self._print(line)
+
+    def _titled(self, said: str) -> str:
+        return ": ".join(part for part in (self._title, said) if part)
 
     def _print(self, line: str) -> None:
         self._progress.console.print(printable(line), soft_wrap=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +13,7 @@ import typer
 from forethought.cli.output import JsonFlag, console, emit_json, emit_list, emit_one, printable
 from forethought.cli.progress import bar
 from forethought.cli.state import state
+from forethought.core.ids import short_id
 from forethought.errors import JobError
 
 if TYPE_CHECKING:
@@ -19,29 +22,70 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Durable work: training and evaluation runs.", no_args_is_help=True)
 
-RunId = Annotated[str, typer.Argument(metavar="RUN", help="Id of the run, or its unambiguous beginning.")]
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="Id of the run, or its start or end.")]
+STOP_SECONDS = 30.0
+"""How long a stopped run is waited for: a step of training may take some of them."""
 
 
 def follow_to_the_end(bench: Workbench, run: Run, *, detach: bool = False) -> Run:
-    """Shows a run until it ends. Ctrl-C stops the run so that it can be resumed. JobError when it did not finish."""
+    """Shows a run until it ends. Ctrl-C and SIGTERM stop the run so that it can be resumed.
+
+    JobError when it did not finish.
+    """
     from forethought.services import runs
 
     if detach:
-        console(stderr=True).print(f"running in the background; follow it with: forethought runs watch {run.id}")
+        said = f"running in the background; follow it with: forethought runs watch {short_id(run.id)}"
+        console(stderr=True).print(said, soft_wrap=True)
         return run
-    try:
-        with bar(f"{run.kind} {run.id[-6:]}") as reporter:
-            ended = runs.follow(bench, run.id, reporter)
-    except KeyboardInterrupt:
-        runs.stop(bench, run.id)
-        print(f"stopped; go on with: forethought runs resume {run.id}", file=sys.stderr)
-        raise
+    with _sigterm_as_ctrl_c():
+        try:
+            with bar(_title(run)) as reporter:
+                ended = runs.follow(bench, run.id, reporter)
+        except KeyboardInterrupt:
+            print(_stop(bench, run), file=sys.stderr)
+            raise
     if ended.status != "done":
-        raise JobError(
-            f"Run {ended.id} is {ended.status}: {ended.error or 'no reason recorded'}",
-            hint=f"See 'forethought runs logs {ended.id}'; go on with 'forethought runs resume {ended.id}'.",
-        )
+        raise _not_done(ended)
     return ended
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _stop(bench: Workbench, run: Run) -> str:
+    """Stops a run, waits until it has ended or for a second Ctrl-C, and says how to go on."""
+    from forethought.services import runs
+
+    print("finishing a checkpoint… (Ctrl-C again does not wait)", file=sys.stderr)
+    try:
+        stopped = runs.stop(bench, run.id, patience=STOP_SECONDS)
+    except KeyboardInterrupt:
+        stopped = bench.store.run(run.id)
+    resume = f"forethought runs resume {short_id(run.id)}"
+    if stopped.status == "done":
+        return "it was done already"
+    if stopped.status in ("queued", "running"):
+        return f"still finishing its checkpoint; in a few seconds go on with: {resume}"
+    return f"{'failed' if stopped.status == 'failed' else 'stopped'}; go on with: {resume}"
+
+
+def _not_done(run: Run) -> JobError:
+    """What to do next is said once: the reason of an interrupted run says it already."""
+    short = short_id(run.id)
+    hint = f"See 'forethought runs logs {short}'"
+    hint += "." if "runs resume" in run.error else f"; go on with 'forethought runs resume {short}'."
+    return JobError(f"Run {short} is {run.status}{f': {run.error}' if run.error else '.'}", hint=hint)
+
+
+def _title(run: Run) -> str:
+    return f"{run.kind} {short_id(run.id)}"
 
 
 @app.command("list")
@@ -52,14 +96,17 @@ def list_runs(
     """All runs, newest first."""
     from forethought.services import runs
 
+    bench = state.bench()
+    listed = runs.list_all(bench, status)
+    what = {} if as_json else runs.subjects(bench, listed)
     emit_list(
-        runs.list_all(state.bench(), status),
+        listed,
         [
             ("id", lambda r: r.id),
             ("kind", lambda r: r.kind),
-            ("status", lambda r: r.status),
-            ("done", lambda r: f"{r.progress.done:.0f}/{r.progress.total:.0f}"),
-            ("what", lambda r: r.error or r.config.get("name")),
+            ("status", runs.status_in_words),
+            ("done", lambda r: f"{r.progress.done:.0f}/{r.progress.total:.0f}" if r.progress.total else None),
+            ("what", lambda r: r.error or what[r.id] or None),
         ],
         as_json=as_json,
     )
@@ -83,7 +130,14 @@ def show(
     elif samples:
         _emit_samples(runs.samples(bench, run), as_json=as_json)
     else:
-        emit_one(runs.show(bench, run), as_json=as_json)
+        shown = runs.show(bench, run)
+        emit_one(shown if as_json else _for_people(shown), as_json=as_json)
+
+
+def _for_people(run: Run) -> dict[str, Json]:
+    from forethought.services import runs
+
+    return {**run.model_dump(mode="json"), "status": runs.status_in_words(run)}
 
 
 def _emit_samples(samples: list[dict[str, Json]], *, as_json: bool) -> None:
@@ -107,8 +161,9 @@ def watch(run: RunId, as_json: JsonFlag = False) -> None:
     from forethought.services import runs
 
     bench = state.bench()
-    with bar(f"run {run[-6:]}") as reporter:
-        ended = runs.follow(bench, run, reporter)
+    watched = runs.show(bench, run)
+    with bar(_title(watched)) as reporter:
+        ended = runs.follow(bench, watched.id, reporter)
     if as_json:
         emit_one(ended, as_json=True)
     else:
@@ -135,17 +190,31 @@ def cancel(run: RunId, as_json: JsonFlag = False) -> None:
     """Ask a run to stop for good."""
     from forethought.services import runs
 
-    emit_one(runs.cancel(state.bench(), run), as_json=as_json)
+    cancelled = runs.cancel(state.bench(), run)
+    short = short_id(cancelled.id)
+    if as_json:
+        emit_one(cancelled, as_json=True)
+    elif cancelled.status == "cancelled":
+        console().print(f"run {short} is cancelled")
+    else:
+        console().print(f"run {short} was asked to stop; it does so at its next step")
 
 
 @app.command()
 def resume(
     run: RunId,
     detach: Annotated[bool, typer.Option("--detach", help="Return at once.")] = False,
+    parallel: Annotated[
+        bool, typer.Option("--parallel", help="Do not wait for another training or evaluation on this machine.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Go on with a run that was interrupted, cancelled or failed, from its last checkpoint."""
+    """Go on with a run that stopped, from its last checkpoint."""
     from forethought.services import runs
 
     bench = state.bench()
-    emit_one(follow_to_the_end(bench, runs.resume(bench, run), detach=detach), as_json=as_json)
+    ended = follow_to_the_end(bench, runs.resume(bench, run, parallel=parallel), detach=detach)
+    if as_json:
+        emit_one(ended, as_json=True)
+    elif not detach:
+        console().print(f"run {short_id(ended.id)} is done")

@@ -89,9 +89,9 @@ def sft(
         parallel=parallel,
     )
     ended = follow_to_the_end(bench, run, detach=detach)
-    if as_json or detach:
-        emit_one(ended, as_json=as_json, hide=("version", "versions", "config"))
-    else:
+    if as_json:
+        emit_one(ended, as_json=True)
+    elif not detach:
         console().print(
             f"'{name}': {training.sentence(bench.store.model(name))}\ntalk to it: forethought models chat {name}"
         )

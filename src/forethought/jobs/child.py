@@ -9,17 +9,18 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Literal
 
+from forethought.core.ids import short_id
 from forethought.core.registry import lookup
 from forethought.errors import JobCancelled, JobError
 from forethought.jobs.context import JobContext, JobResult, open_workspace
 from forethought.jobs.faults import Reserve, disk_full_line, is_disk_full, one_line, say
 from forethought.jobs.recording import insist
 from forethought.jobs.reporter import DurableReporter
-from forethought.jobs.torch_lock import torch_lock
+from forethought.jobs.torch_lock import WAITING, torch_lock
 from forethought.store.run_queue import Lease, LeaseLostError, RunQueue, how_to_resume
 
 RECORDED = 0
@@ -99,17 +100,24 @@ def record(outcome: Outcome, queue: RunQueue, lease: Lease, reporter: DurableRep
 
 @contextmanager
 def _turn(context: JobContext) -> Iterator[None]:
-    if not context.run.uses_torch or context.run.parallel:
-        yield
-        return
+    run = context.run
+    message = run.progress.message
+
+    def say_progress(said: str) -> None:
+        """Keeps what was done before. Without a unit: the speed of the work is not measured while it waits."""
+        nonlocal message
+        message = said
+        context.reporter.progress(run.progress.done, run.progress.total, unit="", message=said)
 
     def waiting(holder: str) -> None:
-        context.reporter.progress(
-            0, 0, unit="", message=f"Waiting for {holder or 'another torch run'}: one torch run at a time."
-        )
+        known = f" ({holder})" if holder else ""
+        say_progress(f"{WAITING}another training or evaluation uses this machine{known}")
         context.reporter.check()
 
-    with torch_lock(f"run {context.run.id}", waiting):
+    alone = run.uses_torch and not run.parallel
+    with torch_lock(f"run {short_id(run.id)} of {context.workspace.root}", waiting) if alone else nullcontext():
+        if message.startswith(WAITING):
+            say_progress("")
         yield
 
 

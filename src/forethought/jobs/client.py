@@ -101,14 +101,15 @@ def stop(store: Store, run_id: str) -> Run:
     return run
 
 
-def resume(store: Store, run_id: str) -> Run:
+def resume(store: Store, run_id: str, *, parallel: bool = False) -> Run:
     """Puts a run that stopped early back into the queue; its body goes on from its checkpoint.
 
-    JobError says why not when the run is done, running or waiting.
+    With ``parallel`` it no longer waits for its turn among the machine's torch runs. JobError says why not when the
+    run is done, running or waiting.
     """
     queue = RunQueue(store)
     queue.expire(is_dead, run_id=run_id)
-    requeued = queue.requeue(run_id)
+    requeued = queue.requeue(run_id, parallel=parallel)
     _workers.pop(run_id, None)
     return requeued
 

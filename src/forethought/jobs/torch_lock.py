@@ -15,13 +15,16 @@ from filelock import FileLock, Timeout
 from forethought.errors import JobError
 
 LOOK_EVERY_SECONDS = 0.25
+WAITING = "waiting: "
+"""How the message of a run begins that waits for its turn."""
 
 
 @contextmanager
 def torch_lock(holder: str, waiting: Callable[[str], None], *, folder: Path | None = None) -> Iterator[None]:
     """Holds this user's torch lock. The kernel frees it when the holding process ends, however it ends.
 
-    ``waiting(holder)`` is called again and again while another run has it; what it raises ends the wait.
+    ``waiting(holder)`` is called again and again while another run has it, with what is known of that one and for how
+    long it has had it; what it raises ends the wait.
     """
     place = folder or runtime_folder()
     lock = FileLock(place / "torch.lock")
@@ -59,6 +62,7 @@ def runtime_folder() -> Path:
 
 def _read(note: Path) -> str:
     try:
-        return note.read_text("utf-8")[:200]
+        holder, minutes = note.read_text("utf-8")[:200], (time.time() - note.stat().st_mtime) // 60
     except OSError:
         return ""
+    return f"{holder}, for {minutes:.0f} min" if minutes >= 1 else holder

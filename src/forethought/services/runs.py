@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import cast
 
@@ -17,6 +17,7 @@ from forethought.errors import JobError, UsageError, did_you_mean
 from forethought.jobs import client
 from forethought.jobs.context import PYTHON
 from forethought.jobs.processes import is_dead
+from forethought.jobs.torch_lock import WAITING
 from forethought.services.workbench import Workbench
 from forethought.store.run_queue import RunQueue, StreamName, StreamRow
 
@@ -54,11 +55,15 @@ def follow(bench: Workbench, run_id: str, reporter: Reporter) -> Run:
     return bench.store.run(full_id)
 
 
-def stop(bench: Workbench, run_id: str) -> Run:
-    """Interrupts a run at its next check so that it can be resumed; an ended run stays as it is."""
+def stop(bench: Workbench, run_id: str, *, patience: float = 0.0) -> Run:
+    """Interrupts a run at its next check so that it can be resumed; an ended run stays as it is.
+
+    Waits up to ``patience`` seconds for it to end and returns it as it is then.
+    """
     run = bench.store.run(run_id)
     try:
-        return client.stop(bench.store, run.id)
+        client.stop(bench.store, run.id)
+        return client.wait(bench.store, run.id, timeout=patience)
     except JobError:
         return bench.store.run(run.id)
 
@@ -68,15 +73,15 @@ def cancel(bench: Workbench, run_id: str) -> Run:
     return client.cancel(bench.store, bench.store.run(run_id).id)
 
 
-def resume(bench: Workbench, run_id: str) -> Run:
+def resume(bench: Workbench, run_id: str, *, parallel: bool = False) -> Run:
     """Queues a run that stopped early again and starts a worker. JobError says why not."""
-    run = client.resume(bench.store, bench.store.run(run_id).id)
+    run = client.resume(bench.store, bench.store.run(run_id).id, parallel=parallel)
     client.start_worker(bench.workspace, run.id, executor=run.executor)
     return run
 
 
 def show(bench: Workbench, run_id: str) -> Run:
-    """One run by id or its unambiguous beginning; one whose worker is gone is interrupted, not running."""
+    """One run by its id, or the start or end of it; one whose worker is gone is interrupted, not running."""
     RunQueue(bench.store).expire(is_dead)
     return bench.store.run(run_id)
 
@@ -89,9 +94,33 @@ def list_all(bench: Workbench, status: str | None = None) -> list[Run]:
     return bench.store.runs(status=cast("RunStatus | None", status))
 
 
+def waits(message: str) -> bool:
+    """Whether a run whose progress says so waits for its turn on this machine."""
+    return message.startswith(WAITING)
+
+
+def status_in_words(run: Run) -> str:
+    """The status for people: a run that a worker took may still wait for its turn."""
+    return "waiting" if run.status == "running" and waits(run.progress.message) else run.status
+
+
+def subjects(bench: Workbench, listed: Sequence[Run]) -> dict[str, str]:
+    """Run id -> what the run is about: the model it trains, or the dataset and the arms it evaluates."""
+    datasets = {dataset.id: dataset.name for dataset in bench.store.datasets()}
+    found: dict[str, str] = {}
+    for run in listed:
+        arms = run.config.get("arms")
+        if isinstance(arms, list):
+            named = ", ".join(str(arm["name"]) for arm in arms if isinstance(arm, dict))
+            found[run.id] = f"{datasets.get(run.dataset_id or '', 'a dataset')}: {named}"
+        else:
+            found[run.id] = str(run.config.get("name") or "")
+    return found
+
+
 def logs(bench: Workbench, run_id: str) -> Iterator[str]:
-    """The lines a run logged, oldest first."""
-    return (f"{row.at:%H:%M:%S} {row.value}" for row in _said(bench, run_id, "log"))
+    """The lines a run logged, each after its moment (UTC), oldest first."""
+    return (f"{row.at:%Y-%m-%dT%H:%M:%SZ} {row.value}" for row in _said(bench, run_id, "log"))
 
 
 def curves(bench: Workbench, run_id: str) -> list[tuple[int, dict[str, float]]]:

@@ -122,8 +122,11 @@ class RunQueue:
                 raise JobError(f"The run {run_id} cannot be cancelled: it is {run.status}.")
             return run if run.status == "running" else _save(connection, run, status="cancelled", finished_at=utc_now())
 
-    def requeue(self, run_id: str) -> Run:
-        """Puts a run that stopped early back into the queue. JobError says why when it cannot be."""
+    def requeue(self, run_id: str, *, parallel: bool = False) -> Run:
+        """Puts a run that stopped early back into the queue, from now on ``parallel`` if asked.
+
+        JobError says why when it cannot be.
+        """
         with self._store.write() as connection:
             freed = connection.execute(
                 update(runs)
@@ -133,7 +136,8 @@ class RunQueue:
             run = _load(connection, run_id)
             if not freed.rowcount:
                 raise JobError(f"The run {run_id} cannot be resumed: {_WHY_NOT_RESUMED[run.status]}.")
-            return _save(connection, run, status="queued", error="", finished_at=None)
+            parallel = parallel or run.parallel
+            return _save(connection, run, status="queued", error="", finished_at=None, parallel=parallel)
 
     def withdraw(self, run_id: str) -> tuple[Run, str]:
         """Takes a waiting run out of the queue, as interrupted. Returns the run and who holds it: "" if nobody does.
@@ -354,7 +358,7 @@ class RunQueue:
 
 _WHY_NOT_RESUMED: dict[RunStatus, str] = {
     "done": "it is done",
-    "running": "it is still running",
+    "running": "it is still running; one that was stopped finishes a checkpoint first, so try again in a few seconds",
     "queued": "it is already waiting for a worker",
 }
 
