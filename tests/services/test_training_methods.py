@@ -45,6 +45,20 @@ def test_a_new_method_is_submitted_run_and_registered(bench, adapts, adapter):
     assert (bench.workspace.inside(model.path) / "learnt.txt").is_file()
 
 
+def test_a_training_of_few_steps_is_warned_of(bench, monkeypatch):
+    class Listening(SilentReporter):
+        def log(self, line):
+            said.append(line)
+
+    for few, warned in ((7, ["warning: 6 steps are very few"]), (6, [])):
+        said = []
+        monkeypatch.setattr(training, "FEW_STEPS", few)
+        run = training.submit(bench, method="rote", dataset="learn", name=f"parrot{few}", base="smollm2")
+        context = JobContext(bench.workspace, bench.store, run, Listening(), bench.workspace.run_folder(run.id), False)
+        registry.lookup("job", run.kind)(context)
+        assert [line.rpartition(":")[0] for line in said if line.startswith("warning")] == warned
+
+
 def test_what_a_method_cannot_be_told_is_refused(bench):
     with pytest.raises(UsageError, match="louder"):
         submitted(bench, louder=True)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from forethought.training.method import Method, TrainingResult
 
 TRAIN, VALIDATION = "train", "val"
+FEW_STEPS = 20
+"""With fewer optimizer steps a model has hardly begun to learn."""
 
 
 def submit(
@@ -85,6 +87,8 @@ def run_method(context: JobContext) -> JobResult:
     parent = bench.store.model(cast(str, run.parent_model_id))
     prompt = Prompt.model_validate(run.config["prompt"])
     result = _train(bench, context, frozen, parent, prompt)
+    if result.steps < FEW_STEPS:
+        context.reporter.log(few_steps(result.steps))
     model = _register(bench, run, task, parent, prompt, result)
     context.reporter.log(f"registered as '{model.name}'")
     return JobResult(metrics=dict(model.metrics), artefacts={"model": str(result.path.relative_to(context.folder))})
@@ -96,6 +100,12 @@ def sentence(model: Model) -> str:
     named |= {"loss": "loss {:.3f}", "val_loss": "held-out loss {:.3f}"}
     values = {name: model.metrics.get(name) for name in named}
     return ", ".join(named[name].format(value) for name, value in values.items() if isinstance(value, int | float))
+
+
+def few_steps(steps: int) -> str:
+    """The warning after a training of so few optimizer steps."""
+    counted = "1 step is" if steps == 1 else f"{steps} steps are"
+    return f"warning: {counted} very few: more examples, --epochs, or a smaller --batch-size such as 4"
 
 
 def _train(bench: Workbench, context: JobContext, frozen: Dataset, parent: Model, prompt: Prompt) -> TrainingResult:
