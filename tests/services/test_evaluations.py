@@ -188,3 +188,21 @@ def test_warnings_are_in_the_log_and_both_reports(bench, chat, run):
     assert "2 of 8 problems are &lt;known&gt;" in page
     assert "held-out problems" not in page
     assert json.loads((folder / "report" / "report.json").read_text("utf-8"))["warnings"] == list(extra.warnings)
+
+
+def test_an_arm_that_could_mostly_not_be_read_is_told():
+    arms = [
+        {"name": "thinker", "format_valid": 0.0, "n": 24},
+        {"name": "half", "format_valid": 0.5, "n": 24},
+        {"name": "unheard", "format_valid": None, "n": 0},
+        {"name": "third", "format_valid": 1 / 3, "n": 9},
+    ]
+    assert evaluations.unreadable({"arms": arms}) == [
+        "thinker: no answer could be read in 24 of 24",
+        "third: no answer could be read in 6 of 9",
+    ]
+
+
+def test_an_evaluation_does_not_wait_for_its_turn_where_that_is_asked_for(submitted):
+    assert not submitted("base=smollm2").parallel
+    assert submitted("base=smollm2", parallel=True).parallel

@@ -13,6 +13,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from forethought.core.files import replacing_file
+from forethought.core.ids import short_id
 from forethought.core.records import (
     Dataset,
     Evaluation,
@@ -58,6 +59,7 @@ def submit(
     limit: int | None = None,
     max_tokens: int = 256,
     report: ReportExtra | None = None,
+    parallel: bool = False,
 ) -> Run:
     """Queues an evaluation of ``arms`` (``NAME=MODEL[+PROMPT][@STYLE]``) and starts its worker.
 
@@ -80,6 +82,7 @@ def submit(
         task_revision=task.revision,
         dataset_id=frozen.id,
         uses_torch=True,
+        parallel=parallel,
         config={
             "split": split,
             "limit": limit,
@@ -154,7 +157,7 @@ def compare(bench: Workbench, first: str, second: str) -> dict[str, Json]:
     pair = [bench.store.evaluation(first), bench.store.evaluation(second)]
     if pair[0].id == pair[1].id:
         raise UsageError("An evaluation cannot be compared with itself.")
-    found = compare_arms([e.model_copy(update={"arm": f"{e.arm}:{e.id[-6:]}"}) for e in pair])
+    found = compare_arms([e.model_copy(update={"arm": f"{e.arm}:{short_id(e.id)}"}) for e in pair])
     if not found:
         raise UsageError("These evaluations share no problem that both were judged on.")
     return found[0].model_dump(mode="json")
@@ -173,6 +176,16 @@ def read_report(bench: Workbench, run_id: str) -> dict[str, Any]:
     """The content of ``report.json``."""
     text = (report_folder(bench, run_id) / "report.json").read_text("utf-8")
     return cast(dict[str, Any], json.loads(text))
+
+
+def unreadable(report: dict[str, Any]) -> list[str]:
+    """A sentence for each arm of a report whose answers could be read in less than half of the problems."""
+    found: list[str] = []
+    for arm in report["arms"]:
+        share, n = arm["format_valid"], int(arm["n"])
+        if share is not None and share < 0.5:
+            found.append(f"{arm['name']}: no answer could be read in {round((1 - share) * n)} of {n}")
+    return found
 
 
 def must_be_writable(out: Path) -> None:
