@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from forethought.cli.evaluations import ARM_COLUMNS
-from forethought.cli.output import console, emit_list
+from forethought.cli.evaluations import emit_arms
+from forethought.cli.output import console
 from forethought.cli.progress import bar
 from forethought.services.demo import Demo
 from forethought.services.workbench import Workbench
@@ -27,7 +27,7 @@ def show_demo(bench: Workbench, *, task: str, out: Path, fast: bool, fresh: bool
         say.print(f"   {result}  ({time.monotonic() - started:.0f} s)", soft_wrap=True)
     if not quiet:
         say.print()
-        emit_list(demo.report["arms"], ARM_COLUMNS, as_json=False)
+        emit_arms(demo.report["arms"])
     say.print(f"\nDone in {(time.monotonic() - began) / 60:.1f} minutes. Now")
     for purpose, command in {"look at the proof": str(out / "report.html"), **demo.next_commands()}.items():
         say.print(f"  {purpose:<20}{command}", soft_wrap=True)
