@@ -101,6 +101,7 @@ def test_what_was_called_verified_too_lightly_is_open_again(
     engine = create_engine(url)
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE traces SET verified = TRUE WHERE id IN ('open-answer', 'open-steps')")
+        connection.exec_driver_sql("ALTER TABLE alias_changes DROP COLUMN removes")
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0003'")
     engine.dispose()
     with Store.open(url) as store:
@@ -152,7 +153,7 @@ def test_a_failed_migration_leaves_the_old_database_usable(old_file: Path, monke
     with closing(connect(old_file)) as connection:
         connection.execute("CREATE TABLE trace_search (in_the_way)")
         connection.commit()
-    with pytest.raises(StoreError, match=r"from schema 0001 to 0004 failed: table trace_search already exists.*It is"):
+    with pytest.raises(StoreError, match=r"from schema 0001 to 0005 failed: table trace_search already exists.*It is"):
         Store.open(f"sqlite:///{old_file}")
     with closing(connect(old_file)) as connection:
         connection.execute("DROP TABLE trace_search")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
@@ -25,7 +26,7 @@ class Models(Database):
             kept = models.c.removed_at.is_(None)
             if connection.execute(select(models.c.id).where(models.c.name == model.name, kept)).first():
                 raise ConflictError(f"There is a model called '{model.name}' already.", hint="Choose another name.")
-            if _head(connection, model.name) is not None:
+            if model.name in _aliases(connection):
                 raise ConflictError(f"'{model.name}' is an alias already.", hint="Choose another name.")
             connection.execute(
                 insert(models).values(
@@ -60,7 +61,7 @@ class Models(Database):
             if pointing:
                 raise ConflictError(
                     f"The alias '{pointing[0]}' points at model '{row.name}'.",
-                    hint="Promote another model to it first.",
+                    hint="Promote another model to it, or remove the alias.",
                 )
             connection.execute(update(models).where(models.c.id == row.id).values(removed_at=utc_now()))
         return Model.model_validate_json(row.record)
@@ -79,21 +80,37 @@ class Models(Database):
             )
         with self.write() as connection:
             row = _model(connection, model)
-            named = connection.execute(select(models.c.id).where(models.c.name == alias, models.c.removed_at.is_(None)))
-            if named.first():
-                raise ConflictError(f"'{alias}' is a model's name already.", hint="Choose another alias.")
+            _refuse_models_name(connection, alias)
             head = _head(connection, alias)
-            if head is None or head.model_id != row.id:
-                _append(connection, alias, row.id, head.seq if head else None)
+            last = _change(connection, head.previous_seq) if head and head.removes else head
+            if last is None:
+                _append(connection, alias, row.id, None)
+            elif last.model_id != row.id:
+                _append(connection, alias, row.id, last.seq)
+            elif last is not head:
+                _append(connection, alias, row.id, last.previous_seq)
+        return Model.model_validate_json(row.record)
+
+    def unalias(self, alias: str) -> Model:
+        """Takes an alias out of use; ``rollback`` or ``promote`` bring it back. Returns the model it pointed at."""
+        with self.write() as connection:
+            head = _known_head(connection, alias)
+            if head.removes:
+                raise NotFoundError(
+                    f"There is no alias {alias[:80]!r} any more.", hint=did_you_mean(alias, _aliases(connection))
+                )
+            _append(connection, alias, head.model_id, head.seq, removes=True)
+            row = connection.execute(select(models).where(models.c.id == head.model_id)).one()
         return Model.model_validate_json(row.record)
 
     def rollback(self, alias: str) -> Model:
         """Lets an alias point at the model it pointed at before; again goes back further. Returns the model."""
         with self.write() as connection:
             head = _known_head(connection, alias)
+            _refuse_models_name(connection, alias)
             if head.previous_seq is None:
                 raise UsageError(f"The alias '{alias}' never pointed at another model.")
-            before = connection.execute(select(alias_changes).where(alias_changes.c.seq == head.previous_seq)).one()
+            before = _change(connection, head.previous_seq)
             kept = models.c.removed_at.is_(None)
             row = connection.execute(select(models).where(models.c.id == before.model_id, kept)).first()
             if row is None:
@@ -104,7 +121,7 @@ class Models(Database):
 
 def _model(connection: Connection, name: str) -> Row[tuple[str, ...]]:
     head = _head(connection, name) if "\0" not in name else None
-    given = head.model_id if head is not None else name
+    given = head.model_id if head is not None and not head.removes else name
     try:
         return find(connection, models, given, "model", models.c.removed_at.is_(None), named=True)
     except NotFoundError as error:
@@ -117,23 +134,38 @@ def _model(connection: Connection, name: str) -> Row[tuple[str, ...]]:
 
 def _aliases(connection: Connection) -> dict[str, str]:
     newest = select(func.max(alias_changes.c.seq)).group_by(alias_changes.c.name)
-    query = select(alias_changes).where(alias_changes.c.seq.in_(newest)).order_by(alias_changes.c.name)
+    query = select(alias_changes).where(alias_changes.c.seq.in_(newest), ~alias_changes.c.removes)
+    query = query.order_by(alias_changes.c.name)
     return {row.name: row.model_id for row in connection.execute(query)}
 
 
-def _head(connection: Connection, alias: str) -> Row[tuple[str, ...]] | None:
+def _head(connection: Connection, alias: str) -> Row[Any] | None:
     query = select(alias_changes).where(alias_changes.c.name == alias)
     return connection.execute(query.order_by(alias_changes.c.seq.desc()).limit(1)).first()
 
 
-def _known_head(connection: Connection, alias: str) -> Row[tuple[str, ...]]:
+def _known_head(connection: Connection, alias: str) -> Row[Any]:
     head = _head(connection, alias) if "\0" not in alias else None
     if head is None:
         raise NotFoundError(f"There is no alias {alias[:80]!r}.", hint=did_you_mean(alias, _aliases(connection)))
     return head
 
 
-def _append(connection: Connection, alias: str, model_id: str, previous_seq: int | None) -> None:
+def _change(connection: Connection, seq: int) -> Row[Any]:
+    return connection.execute(select(alias_changes).where(alias_changes.c.seq == seq)).one()
+
+
+def _refuse_models_name(connection: Connection, alias: str) -> None:
+    named = select(models.c.id).where(models.c.name == alias, models.c.removed_at.is_(None))
+    if connection.execute(named).first():
+        raise ConflictError(f"'{alias}' is a model's name already.", hint="Choose another alias.")
+
+
+def _append(
+    connection: Connection, alias: str, model_id: str, previous_seq: int | None, *, removes: bool = False
+) -> None:
     connection.execute(
-        insert(alias_changes).values(name=alias, model_id=model_id, previous_seq=previous_seq, created_at=utc_now())
+        insert(alias_changes).values(
+            name=alias, model_id=model_id, previous_seq=previous_seq, created_at=utc_now(), removes=removes
+        )
     )

@@ -24,6 +24,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    false,
     text,
 )
 
@@ -294,6 +295,7 @@ alias_changes = Table(
     Column("model_id", ID, ForeignKey("models.id"), nullable=False),
     Column("previous_seq", SEQ, ForeignKey("alias_changes.seq")),  # what a rollback of this change brings back
     Column("created_at", UtcMicros, nullable=False),
+    Column("removes", Boolean, nullable=False, server_default=false()),  # the alias points at model_id no more
     Index(None, "name", "seq"),
 )
 

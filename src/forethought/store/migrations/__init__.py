@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from forethought.errors import StoreError
 from forethought.store.backups import back_up
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest revision in ``versions``; a test compares."""
 TEXT_INDEX = "trace_search"
 """Table of the trigram index of 0002 and 0003; SQLite only, and only where it was built with FTS5."""
