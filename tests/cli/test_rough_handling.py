@@ -13,6 +13,7 @@ from fixtures.command_line import answer, forethought, refusal, refusal_here
 from fixtures.parrot import ParrotModel
 
 from forethought.cli.app import run
+from forethought.core.ids import short_id
 from forethought.core.records import Prompt, Run, Sampling
 from forethought.services import models
 from forethought.services.models import ChatSession
@@ -76,8 +77,9 @@ def run_id(workspace):
         (("models", "promote", "smollm2", "smollm2"), "model"),
         (("models", "promote", "smolm2", "x"), "Did you mean 'smollm2'"),
         (("models", "rollback", "nobody"), "nobody"),
-        (("models", "delete", "smollm2"), "--yes"),
+        (("models", "delete", "smollm2"), "embedded"),
         (("models", "delete", "smollm2", "--yes"), "embedded"),
+        (("models", "unalias", "nobody"), "nobody"),
         (("models", "merge", "smollm2", "--name", "x"), "no adapter"),
         (("models", "chat", "smolm2", "hello"), "Did you mean 'smollm2'"),
         (("models", "chat", "smollm2", "--temperature", "nan", "hello"), "--temperature"),
@@ -256,7 +258,9 @@ def test_a_narrow_terminal_shows_all_lists(workspace, columns):
 def test_an_id_can_be_copied_from_a_narrow_terminal(workspace):
     traces = answer(workspace, "data", "list", "-t", "syllogism")
     shown = forethought(workspace, "data", "list", "-t", "syllogism", environment={"COLUMNS": "40"}).stdout
-    assert all(trace["id"] in shown for trace in traces)
+    ends = [line.split()[0] for line in shown.splitlines()[1:]]
+    assert ends == [short_id(trace["id"]) for trace in traces]
+    assert [answer(workspace, "data", "show", end)["id"] for end in ends] == [trace["id"] for trace in traces]
 
 
 def test_a_terminal_that_cannot_show_a_letter_shows_another(workspace):

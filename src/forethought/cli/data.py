@@ -14,8 +14,12 @@ app = typer.Typer(help="Problems and reasoning traces.", no_args_is_help=True)
 
 Task = Annotated[str, typer.Option("--task", "-t", help="Name or id of the task.")]
 Filter = Annotated[
-    str, typer.Option("--filter", "-f", help='Such as: has:reasoning verified:yes -tag:draft "free text".')
+    str,
+    typer.Option("--filter", "-f", help='Such as: has:reasoning verified:yes -tag:draft "free text".'),
 ]
+Limit = Annotated[int, typer.Option(min=1, max=10_000)]
+CELL_CHARS = 300
+"""No table shows more of a text."""
 
 
 @app.command()
@@ -29,7 +33,10 @@ def generate(
     solve: Annotated[bool, typer.Option(help="Let the task's solver write a trace for each problem.")] = True,
     as_json: JsonFlag = False,
 ) -> None:
-    """Make problems with the task's generator and solve them with its solver; every trace is verified."""
+    """Make problems, solve them, verify every trace.
+
+    The task's generator makes them and its solver solves them.
+    """
     from forethought.services import data
 
     with bar(f"generating {count} problems") as reporter:
@@ -52,7 +59,10 @@ def generate(
 
 @app.command()
 def verify(task: Task, where: Filter = "", as_json: JsonFlag = False) -> None:
-    """Ask the task's verifiers about the traces that match the filter, again where they were asked before."""
+    """Ask the task's verifiers about matching traces, once more.
+
+    What they say now counts; what they said before is kept.
+    """
     from forethought.services import data
 
     with bar("verifying") as reporter:
@@ -67,34 +77,73 @@ def verify(task: Task, where: Filter = "", as_json: JsonFlag = False) -> None:
 def list_traces(
     task: Task,
     where: Filter = "",
-    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 20,
+    limit: Limit = 20,
     after: Annotated[str | None, typer.Option(help="Continue after this trace id.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Traces that match a filter."""
+    from forethought.core.facts import input_text
     from forethought.services import data
 
-    page = data.list_traces(state.bench(), task, where, limit=limit, after=after)
+    bench = state.bench()
+    page = data.list_traces(bench, task, where, limit=limit, after=after)
     emit_list(
         page.traces,
         [
             ("id", lambda t: t.id),
+            ("input", lambda t: input_text(page.problems[t.problem_id].input)[:CELL_CHARS]),
+            ("answer", lambda t: t.answer[:CELL_CHARS] or None),
+            ("reasoning", lambda t: t.failure or (t.reasoning or "")[:CELL_CHARS] or None),
             ("origin", lambda t: t.origin),
-            ("answer", lambda t: t.answer[:40]),
-            ("reasoning", lambda t: t.failure or (t.reasoning or "").replace("\n", " ")[:200] or None),
         ],
         as_json=as_json,
+        nothing=_nothing_left(page.total) or data.why_none(bench, task, where),
     )
-    if not as_json:
+    if page.traces and not as_json:
         console(stderr=True).print(f"{len(page.traces)} of {page.total}")
 
 
 @app.command()
-def show(
-    trace: Annotated[str, typer.Argument(help="Id of the trace, or its unambiguous beginning.")],
+def problems(
+    task: Task,
+    where: Filter = "",
+    limit: Limit = 20,
+    after: Annotated[str | None, typer.Option(help="Continue after this problem id.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """One trace with its problem and what the verifiers said."""
+    """Problems that match a filter, attempted or not."""
+    from forethought.core.facts import input_text
     from forethought.services import data
 
-    emit_one(data.show(state.bench(), trace), as_json=as_json)
+    bench = state.bench()
+    page = data.list_problems(bench, task, where, limit=limit, after=after)
+    emit_list(
+        page.problems,
+        [
+            ("id", lambda p: p.id),
+            ("level", lambda p: p.level),
+            ("input", lambda p: input_text(p.input)[:CELL_CHARS]),
+            ("reference", lambda p: p.reference and p.reference[:CELL_CHARS]),
+            ("tags", lambda p: ", ".join(p.tags) or None),
+        ],
+        as_json=as_json,
+        nothing=_nothing_left(page.total) or data.why_none(bench, task, where, of="problems"),
+    )
+    if page.problems and not as_json:
+        console(stderr=True).print(f"{len(page.problems)} of {page.total}")
+
+
+@app.command()
+def show(
+    given: Annotated[str, typer.Argument(metavar="ID", help="Id of a trace or a problem, or a part of it as listed.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """One trace with its problem and verdicts, or one problem."""
+    from forethought.services import data
+
+    emit_one(data.show(state.bench(), given), as_json=as_json)
+
+
+def _nothing_left(total: int) -> str:
+    """What an empty page of a list that is not empty says."""
+    return f"no more: all {total} that match come before" if total else ""

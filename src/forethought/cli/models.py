@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from forethought.cli.output import JsonFlag, console, emit_list, emit_one, printable
 from forethought.cli.state import state
 from forethought.errors import ForethoughtError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic import BaseModel
 
 app = typer.Typer(help="Models: show, talk to, promote.", no_args_is_help=True)
 
@@ -29,7 +35,7 @@ def list_models(as_json: JsonFlag = False) -> None:
             ("base", lambda m: m["base"]),
             ("adapter", lambda m: m["adapter"] or None),
             ("style", lambda m: m["style"]),
-            ("created", lambda m: m["created_at"][:16].replace("T", " ")),
+            ("created", lambda m: datetime.fromisoformat(m["created_at"])),
         ],
         as_json=as_json,
     )
@@ -37,7 +43,7 @@ def list_models(as_json: JsonFlag = False) -> None:
 
 @app.command()
 def show(model: ModelName, as_json: JsonFlag = False) -> None:
-    """One model: the style and prompt it was trained with, its lineage, its files."""
+    """One model: its style and prompt, its lineage, its files."""
     from forethought.services import models
 
     emit_one(models.show(state.bench(), model), as_json=as_json)
@@ -84,7 +90,7 @@ def promote(
     alias: Annotated[str, typer.Argument(help="Stable name that callers use.")],
     as_json: JsonFlag = False,
 ) -> None:
-    """Let an alias point at a model; callers of the alias get it from now on."""
+    """Let an alias point at a model from now on."""
     from forethought.services import models
 
     bench = state.bench()
@@ -96,7 +102,7 @@ def promote(
 def rollback(
     alias: Annotated[str, typer.Argument(help="Alias to set back to its previous model.")], as_json: JsonFlag = False
 ) -> None:
-    """Let an alias point at the model it pointed at before."""
+    """Let an alias point at its previous model."""
     from forethought.services import models
 
     bench = state.bench()
@@ -105,15 +111,30 @@ def rollback(
 
 
 @app.command()
+def unalias(
+    alias: Annotated[str, typer.Argument(help="Alias to take out of use; 'rollback' brings it back.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Remove an alias; its model and its history stay."""
+    from forethought.services import models
+
+    bench = state.bench()
+    model = models.show(bench, alias)["id"]
+    said = models.unalias(bench, alias)
+    _emit_done(said, models.show(bench, model), as_json=as_json)
+
+
+@app.command()
 def merge(
     model: ModelName,
     name: Annotated[str, typer.Option("--name", "-n", help="Name of the merged model.")],
     as_json: JsonFlag = False,
 ) -> None:
-    """Fold an adapter into its base: a model of its own, in safetensors."""
+    """Fold an adapter into its base: a model of its own."""
     from forethought.services import models
 
-    emit_one(models.merge(state.bench(), model, name), as_json=as_json)
+    merged = models.merge(state.bench(), model, name)
+    _emit_done(f"'{merged.name}' is '{model}' with its adapter folded in", merged, as_json=as_json)
 
 
 @app.command()
@@ -126,8 +147,9 @@ def delete(
     from forethought.services import models
 
     bench = state.bench()
-    found = models.show(bench, model)
-    if not (yes or _confirmed(f"Delete model '{found['name']}' and its files?")):
+    found = models.must_be_deletable(bench, model)
+    files = "and its files" if found["path"] else "from the list (its files stay where they are)"
+    if not (yes or _confirmed(f"Delete model '{found['name']}' {files}?")):
         raise ForethoughtError(f"Model '{found['name']}' was not deleted: nobody said yes.", hint="Repeat with --yes.")
     _emit_done(models.delete(bench, model), found, as_json=as_json)
 
@@ -136,12 +158,12 @@ def _confirmed(question: str) -> bool:
     return sys.stdin is not None and sys.stdin.isatty() and typer.confirm(question, err=True)
 
 
-def _emit_done(said: str, model: dict[str, Any], *, as_json: bool) -> None:
+def _emit_done(said: str, model: BaseModel | Mapping[str, Any], *, as_json: bool) -> None:
     """What was done in words, or the model it was done to."""
     if as_json:
         emit_one(model, as_json=True)
     else:
-        console().print(said)
+        console().print(said, soft_wrap=True)
 
 
 def _answer(session: object, question: str) -> None:

@@ -24,7 +24,7 @@ def demo(
     fresh: Annotated[bool, typer.Option("--fresh", help="Do everything again instead of going on.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """The whole way on the embedded model: data, training, proof, a model to talk to."""
+    """The whole way: data, training, proof, a model to talk to."""
     from forethought.cli.demo import show_demo
 
     report = show_demo(state.bench(), task=task, out=out, fast=fast, fresh=fresh, quiet=as_json)

@@ -7,7 +7,7 @@ Build trees with ``term``, ``all_of``, ``any_of`` and ``negate``: they keep the 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
 from typing import Any, Literal, NamedTuple, get_args
@@ -194,13 +194,19 @@ def problem_predicate(spec: FilterSpec) -> Callable[[Problem], bool]:
 
 def fields_of(spec: FilterSpec) -> set[str]:
     """The names of all fields a filter asks for."""
+    return {one.field for one in terms_of(spec)}
+
+
+def terms_of(spec: FilterSpec) -> Iterator[Term]:
+    """Every condition of a filter, in its order."""
     match spec:
         case Term():
-            return {spec.field}
+            yield spec
         case Not():
-            return fields_of(spec.part)
+            yield from terms_of(spec.part)
         case AllOf() | AnyOf():
-            return set().union(*(fields_of(part) for part in spec.parts))
+            for part in spec.parts:
+                yield from terms_of(part)
 
 
 def day_or_instant(value: date) -> tuple[datetime, datetime]:

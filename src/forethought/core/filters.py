@@ -5,7 +5,7 @@
 Terms side by side must all hold; ``OR`` binds weaker; ``-`` or ``NOT`` negates; parentheses group; quotes keep words
 together (``\\"`` and ``\\\\`` inside them). A word without a field is looked for in the input, the reasoning and the
 answer. Text is compared without regard to case. ``FIELDS`` lists the fields; ``split:train`` beside ``dataset:name``
-means that dataset's split.
+means that dataset's split. For people, ``docs/filters.md`` tells all of it.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from forethought.core.filter_spec import (
     negate,
     problem_predicate,
     term,
+    terms_of,
 )
 from forethought.errors import UsageError, did_you_mean
 
@@ -59,6 +60,7 @@ __all__ = [
     "parse",
     "problem_predicate",
     "term",
+    "terms_of",
     "to_text",
 ]
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from forethought.core.facts import fold
-from forethought.core.filters import FilterSpec
+from forethought.core.filters import FIELDS, FilterSpec, fields_of, problem_predicate, terms_of
 from forethought.core.filters import parse as parse_filter
 from forethought.core.judging import Judgement, judge, refuse_unsound
 from forethought.core.records import Frozen, Json, Problem, Score, Task, Trace, Verdict, dump
 from forethought.core.seams import ProblemDraft, Reporter, SilentReporter, Verifier
-from forethought.errors import DataError, ForethoughtError, UsageError
+from forethought.errors import DataError, ForethoughtError, NotFoundError, UsageError, did_you_mean
 from forethought.services.tasks import Parts, must_fit
 from forethought.services.workbench import Workbench
 
@@ -40,14 +40,25 @@ class Generated(Frozen):
         solved = f", {self.traces} solved, {self.verified} verified" if self.traces else ""
         kept = f", {self.untagged} of them without the tags asked for" if self.untagged else ""
         known = f" ({self.already_there} were there already{kept})" if self.already_there else ""
-        return f"{self.problems} problems{known}{solved}"
+        advice = ". Stored problems keep the tags they have: another --seed makes new ones" if self.untagged else ""
+        return f"{self.problems} problems{known}{solved}{advice}"
 
 
 @dataclass(frozen=True)
 class TracePage:
-    """Some traces and how many there are in all."""
+    """Some traces, what they were asked, and how many there are in all."""
 
     traces: Sequence[Trace]
+    problems: Mapping[str, Problem]
+    """By id."""
+    total: int
+
+
+@dataclass(frozen=True)
+class ProblemPage:
+    """Some problems and how many there are in all."""
+
+    problems: Sequence[Problem]
     total: int
 
 
@@ -143,12 +154,50 @@ def list_traces(
     task = bench.store.task(task_name)
     spec = filter_for(where)
     traces = bench.store.traces(spec, task_id=task.id, limit=limit, after=after)
-    return TracePage(traces=list(traces), total=bench.store.count(spec, task_id=task.id))
+    problems = bench.store.problems_by_id([trace.problem_id for trace in traces])
+    return TracePage(traces=traces, problems=problems, total=bench.store.count(spec, task_id=task.id))
 
 
-def show(bench: Workbench, trace_id: str) -> dict[str, Any]:
-    """One trace with its problem and its scores, as plain data."""
-    trace = bench.store.trace(trace_id)
+def list_problems(
+    bench: Workbench, task_name: str, where: str = "", *, limit: int = 20, after: str | None = None
+) -> ProblemPage:
+    """One page of the problems that match a filter, attempted or not, in the order they were made.
+
+    UsageError for a filter that asks for what only traces have.
+    """
+    task = bench.store.task(task_name)
+    accepts = problem_predicate(filter_for(where))
+    matching = [problem for problem in bench.store.problems(task.id) if accepts(problem)]
+    if after is None:
+        return ProblemPage(problems=matching[:limit], total=len(matching))
+    later = [problem for problem in bench.store.problems(task.id, after=after) if accepts(problem)]
+    return ProblemPage(problems=later[:limit], total=len(matching))
+
+
+def why_none(bench: Workbench, task_name: str, where: str, *, of: Literal["traces", "problems"] = "traces") -> str:
+    """Why a filter finds nothing, in words: nothing is there, or what in the filter may be meant otherwise."""
+    task = bench.store.task(task_name)
+    total = bench.store.count(task_id=task.id) if of == "traces" else bench.store.count_problems(task.id)
+    if not total:
+        asked = bench.store.count_problems(task.id)
+        return f"no traces yet, but {asked} problems: see 'forethought data problems'" if asked else "nothing yet"
+    spec = filter_for(where)
+    hints = [hint for hint in (_known_problems(bench, task, spec, of), _near_tag(bench, task, spec)) if hint]
+    if texts := [str(one.value) for one in terms_of(spec) if one.field == "text"]:
+        searched = ", ".join(json.dumps(text[:80], ensure_ascii=False) for text in texts)
+        hints.append(f"searched as text: {searched}; fields: {', '.join(FIELDS)}; see docs/filters.md")
+    return f"none of {total} match" + (f" ({'; '.join(hints)})" if hints else "")
+
+
+def show(bench: Workbench, given: str) -> dict[str, Any]:
+    """One trace with its problem and its scores, or else one problem, as plain data."""
+    try:
+        trace = bench.store.trace(given)
+    except NotFoundError as no_trace:
+        try:
+            return dump(bench.store.problem(given))
+        except NotFoundError:
+            raise no_trace from None
     problem = bench.store.problem(trace.problem_id)
     scores = bench.store.scores(trace.id)
     return dump(trace) | {"problem": dump(problem), "scores": [dump(score) for score in scores]}
@@ -170,6 +219,31 @@ def trace_pages(bench: Workbench, task: Task, spec: FilterSpec, size: int = 1000
 def input_key(value: Json) -> str:
     """A hash that is equal for equal inputs, whatever the order of their keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def example_input(bench: Workbench, task: Task) -> Json:
+    """An input of the task as it is stored, else as its generator makes it; None where there is neither."""
+    stored = bench.store.problems(task.id, limit=1)
+    if stored or task.generator is None:
+        return stored[0].input if stored else None
+    return next((draft.input for draft in _drafts(Parts(task), seed=0)), None)
+
+
+def _known_problems(bench: Workbench, task: Task, spec: FilterSpec, of: str) -> str:
+    """That problems match where no trace does."""
+    if of == "problems" or any(not FIELDS[name].of_problem for name in fields_of(spec)):
+        return ""
+    accepts = problem_predicate(spec)
+    found = sum(map(accepts, bench.store.problems(task.id)))
+    return f"but {found} problems nobody attempted do: see 'forethought data problems'" if found else ""
+
+
+def _near_tag(bench: Workbench, task: Task, spec: FilterSpec) -> str:
+    """The nearest tag that exists, for one that does not."""
+    asked = [str(one.value) for one in terms_of(spec) if one.field == "tag"]
+    known = {fold(tag): tag for problem in bench.store.problems(task.id) for tag in problem.tags} if asked else {}
+    missing = [tag for tag in asked if fold(tag) not in known]
+    return f"no problem is tagged '{missing[0][:80]}': {did_you_mean(missing[0], known.values())}" if missing else ""
 
 
 def _drafts(parts: Parts, **asked: Any) -> Iterator[ProblemDraft]:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
+from typing import Literal, cast
 
 from pydantic import ValidationError
 
@@ -20,7 +20,7 @@ from forethought.core.seams import Example
 from forethought.core.splits import SplitItem
 from forethought.core.splits import split as draw_split
 from forethought.errors import DataError, UsageError, did_you_mean
-from forethought.services.data import filter_for, group_of, trace_pages
+from forethought.services.data import filter_for, group_of, trace_pages, why_none
 from forethought.services.tasks import Parts, first_fault, must_be_name
 from forethought.services.workbench import Workbench
 
@@ -53,10 +53,10 @@ def create(
     gather = _problems if chosen_kind == "problems" else _traces
     asked, items = gather(bench, stored_task, where)
     if not items:
-        what = "problem" if chosen_kind == "problems" else "trace"
+        what: Literal["traces", "problems"] = "problems" if chosen_kind == "problems" else "traces"
         raise DataError(
-            f"No {what} of task '{task}' matches '{where or 'everything'}'.",
-            hint="See what there is with 'forethought data list'.",
+            f"No usable {what} of task '{task}' match '{where or 'everything'}': "
+            f"{why_none(bench, task, where, of=what)}."
         )
     refuse_unsound(Parts(stored_task).verifiers, stored_task, asked.values())
     parts = _draw(items, spec)
@@ -73,6 +73,12 @@ def create(
     )
     bench.store.add_dataset(dataset, parts)
     return dataset
+
+
+def sentence(dataset: Dataset) -> str:
+    """What was frozen, in words."""
+    counts = ", ".join(f"{count} {part}" for part, count in dataset.counts.items())
+    return f"'{dataset.name}': {counts}, hash {dataset.content_hash[:12]}…"
 
 
 def list_all(bench: Workbench) -> list[Dataset]:

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, cast
 from pydantic import ValidationError
 
 from forethought.core import registry, strict_json
+from forethought.core.facts import input_text
 from forethought.core.flow import Rollout, stream_out
 from forethought.core.ids import new_id, utc_now
 from forethought.core.records import Json, Model, Prompt, Sampling, Shot, Task, dump
 from forethought.core.seams import Delta, Style
 from forethought.engine.optional import refuse_without_extra
 from forethought.errors import ConflictError, NotFoundError, UsageError
+from forethought.services.data import example_input
 from forethought.services.tasks import first_fault, must_be_name, style_named
 from forethought.services.workbench import BASE, Workbench
 from forethought.settings import Settings
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
     from forethought.engine.loading import LoadedModel
     from forethought.engine.local import LocalModel
     from forethought.engine.precision import DTypeName
+
+
+EXAMPLE_CHARS = 500
+"""A longer input is no example for a line of text."""
 
 
 def list_all(bench: Workbench) -> list[dict[str, Any]]:
@@ -150,6 +156,8 @@ class ChatSession:
     def __init__(self, chat: LocalModel, style: Style, prompt: Prompt, sampling: Sampling, task: Task | None) -> None:
         self._chat, self._style, self._prompt, self._sampling, self._task = chat, style, prompt, sampling, task
         self.warnings: list[str] = []
+        self.example: Json = None
+        """An input the task takes, told to a person who wrote another."""
         self.failure: str | None = None
 
     def ask(self, question: str) -> Iterator[Delta]:
@@ -180,9 +188,14 @@ class ChatSession:
             return strict_json.loads(question)
         except ValueError as error:
             raise UsageError(
-                f"Task '{self._task.name}' takes JSON, and this is not JSON: {error}.",
-                hint=f"Its fields are in 'forethought task show {self._task.name}'.",
+                f"Task '{self._task.name}' takes JSON, and this is not JSON: {error}.", hint=self._expected()
             ) from None
+
+    def _expected(self) -> str:
+        example = "" if self.example is None else input_text(self.example)
+        if 0 < len(example) <= EXAMPLE_CHARS:
+            return f"Write it like {example}"
+        return f"Its fields are in 'forethought task show {self._task.name if self._task else ''}'."
 
 
 def open_chat(
@@ -197,14 +210,10 @@ def open_chat(
         prompt = Prompt(instructions=system)
         if model.task_id is not None:
             warnings.append("the model was trained with another prompt; it may do worse with this one")
-    session = ChatSession(
-        load_chat(bench, model),
-        style_named(model.style),
-        prompt,
-        sampling,
-        bench.store.task(model.task_id, model.task_revision) if model.task_id else None,
-    )
+    task = bench.store.task(model.task_id, model.task_revision) if model.task_id else None
+    session = ChatSession(load_chat(bench, model), style_named(model.style), prompt, sampling, task)
     session.warnings = warnings
+    session.example = example_input(bench, task) if task and task.input_schema is not None else None
     return session
 
 
@@ -230,6 +239,11 @@ def promote(bench: Workbench, name: str, alias: str) -> str:
 def rollback(bench: Workbench, alias: str) -> str:
     """Points an alias back at what it pointed at before."""
     return f"'{alias}' is now '{bench.store.rollback(alias).name}'"
+
+
+def unalias(bench: Workbench, alias: str) -> str:
+    """Takes an alias out of use; says what it pointed at. ``rollback`` brings it back."""
+    return f"'{alias}' is no alias any more (it was '{bench.store.unalias(alias).name}')"
 
 
 def merge(bench: Workbench, name: str, new_name: str) -> Model:
@@ -259,17 +273,33 @@ def merge(bench: Workbench, name: str, new_name: str) -> Model:
     return merged
 
 
-def delete(bench: Workbench, name: str) -> str:
-    """Removes a model and its files; its record stays for the evaluations that name it.
+def must_be_deletable(bench: Workbench, name: str) -> dict[str, Any]:
+    """The model, as ``show`` has it, if it can be deleted.
 
-    ConflictError while an alias points at it or an adapter stands on it.
+    UsageError for the embedded one, ConflictError while an alias points at it or an adapter stands on it.
     """
+    model = show(bench, name)
+    if model["name"] == BASE:
+        raise UsageError("The embedded model cannot be deleted: it comes with the installation.")
+    if aliases := model["aliases"]:
+        raise ConflictError(
+            f"The alias '{aliases[0]}' points at model '{model['name']}'.",
+            hint=f"Promote another model to it, or remove it with 'forethought models unalias {aliases[0]}'.",
+        )
+    children = [other.name for other in bench.store.models() if other.parent_id == model["id"] and other.adapter]
+    if model["path"] and children:
+        raise ConflictError(f"'{children[0]}' is an adapter on '{model['name']}'.", hint="Delete or merge it first.")
+    return model
+
+
+def delete(bench: Workbench, name: str) -> str:
+    """Removes a model and its own files; its record stays for the evaluations that name it.
+
+    A base that Forethought did not make has no files of its own: they stay where they are. Errors are those of
+    ``must_be_deletable``.
+    """
+    must_be_deletable(bench, name)
     model = bench.store.model(name)
-    if model.name == BASE:
-        raise UsageError("The embedded model cannot be deleted.")
-    children = [other.name for other in bench.store.models() if other.parent_id == model.id and other.adapter]
-    if model.path and children:
-        raise ConflictError(f"'{children[0]}' is an adapter on '{model.name}'.", hint="Delete or merge it first.")
     bench.store.remove_model(model.id)
     if model.path:
         shutil.rmtree(bench.workspace.inside(model.path), ignore_errors=True)
