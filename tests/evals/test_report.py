@@ -9,6 +9,7 @@ import json
 import math
 import os
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 
@@ -247,6 +248,14 @@ def test_a_best_arm_whose_steps_nobody_could_judge_is_reported(tmp_path):
     text = Page(html_path.read_text(encoding="utf-8")).text
     assert "No verifier could judge the steps of best." in text
     assert "not checked" in text
+
+
+def test_arms_without_reasoning_are_not_compared_by_their_steps(tmp_path, task, problems, verifiers, arms):
+    answers = [replace(arms[1], name=name) for name in ("one", "other")]
+    evaluations = evaluate(task, problems, [*answers, arms[2]], verifiers, SilentReporter())
+    html_path, _ = write_report(tmp_path, "t", task, evaluations, compare(evaluations), problems)
+    text = Page(html_path.read_text(encoding="utf-8")).text
+    assert text.count("with every step checked") == 2
 
 
 def test_each_step_carries_its_mark():
