@@ -154,3 +154,11 @@ def test_a_solver_that_breaks_is_one_line(bench, monkeypatch):
     monkeypatch.setattr(SyllogismSolver, "solve", lambda *_: {}["nothing"])
     with pytest.raises(DataError, match=r"solver 'syllogism' failed: KeyError"):
         data.generate(bench, "syllogism", count=2)
+
+
+def test_an_edit_that_changes_nothing_makes_no_revision(bench):
+    stored = tasks.create_example(bench, "loan")
+    same = {"instructions": stored.instructions, "style": stored.style}
+    assert tasks.edit(bench, "loan", same) == stored
+    assert tasks.edit(bench, "loan", same | {"style": "answer"}).revision == 2
+    assert [task.revision for task in bench.store.task_revisions("loan")] == [1, 2]

@@ -19,7 +19,7 @@ TaskName = Annotated[str, typer.Argument(metavar="TASK", help="Name or id of the
 def example(
     name: Annotated[str, typer.Argument(help="syllogism, loan or arithmetic.")], as_json: JsonFlag = False
 ) -> None:
-    """Add one of the example tasks, complete with generator, solver and verifiers."""
+    """Add an example task with generator, solver and verifiers."""
     from forethought.services import tasks
 
     emit_one(tasks.create_example(state.bench(), name), as_json=as_json)

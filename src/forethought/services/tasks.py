@@ -98,12 +98,17 @@ def create_from_file(bench: Workbench, file: Path) -> Task:
 
 
 def edit(bench: Workbench, name: str, changes: dict[str, Any]) -> Task:
-    """A new revision with the fields changed. The old revision stays for the runs and models made from it."""
+    """A new revision with the fields changed. The old revision stays for the runs and models made from it.
+
+    Where nothing changes, the task stays as it is.
+    """
     stored = bench.store.task(name)
     unknown = sorted(set(changes) - set(Task.model_fields) | set(changes) & _IDENTITY)
     if unknown:
         raise UsageError(f"A task's '{unknown[0]}' cannot be edited.", hint="Editable: " + ", ".join(_editable()) + ".")
     task = _validated(Task, stored.model_dump() | changes, None)
+    if _content(task) == _content(stored):
+        return stored
     _check_parts(task)
     return bench.store.edit_task(task)
 
