@@ -127,7 +127,7 @@ def test_problems_nobody_attempted_can_be_looked_at(workspace):
     found = answer(workspace, "data", "problems", "-t", "loan", "-f", "tag:judge", "--limit", "2")
     assert len(found) == 2
     shown = forethought(workspace, "data", "problems", "-t", "loan", "-f", "tag:judge", environment={"COLUMNS": "120"})
-    assert json.dumps(found[0]["input"])[:20] in shown.stdout
+    assert json.dumps(found[0]["input"], separators=(",", ":"))[:20] in shown.stdout
     assert "3 of 3" in shown.stderr
     (last,) = answer(workspace, "data", "problems", "-t", "loan", "--after", found[1]["id"])
     assert answer(workspace, "data", "show", short_id(last["id"])) == last

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 import typer
@@ -82,7 +83,6 @@ def list_traces(
     as_json: JsonFlag = False,
 ) -> None:
     """Traces that match a filter."""
-    from forethought.core.facts import input_text
     from forethought.services import data
 
     bench = state.bench()
@@ -91,7 +91,7 @@ def list_traces(
         page.traces,
         [
             ("id", lambda t: t.id),
-            ("input", lambda t: input_text(page.problems[t.problem_id].input)[:CELL_CHARS]),
+            ("input", lambda t: _on_a_line(page.problems[t.problem_id].input)),
             ("answer", lambda t: t.answer[:CELL_CHARS] or None),
             ("reasoning", lambda t: t.failure or (t.reasoning or "")[:CELL_CHARS] or None),
             ("origin", lambda t: t.origin),
@@ -112,7 +112,6 @@ def problems(
     as_json: JsonFlag = False,
 ) -> None:
     """Problems that match a filter, attempted or not."""
-    from forethought.core.facts import input_text
     from forethought.services import data
 
     bench = state.bench()
@@ -122,7 +121,7 @@ def problems(
         [
             ("id", lambda p: p.id),
             ("level", lambda p: p.level),
-            ("input", lambda p: input_text(p.input)[:CELL_CHARS]),
+            ("input", lambda p: _on_a_line(p.input)),
             ("reference", lambda p: p.reference and p.reference[:CELL_CHARS]),
             ("tags", lambda p: ", ".join(p.tags) or None),
         ],
@@ -142,6 +141,12 @@ def show(
     from forethought.services import data
 
     emit_one(data.show(state.bench(), given), as_json=as_json)
+
+
+def _on_a_line(value: object) -> str:
+    """An input as far as a table can show it: text, or compact JSON."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text[:CELL_CHARS]
 
 
 def _nothing_left(total: int) -> str:
