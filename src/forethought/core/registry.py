@@ -6,11 +6,12 @@ Rows are strings, so looking a name up imports only the part asked for.
 from __future__ import annotations
 
 import importlib
+import inspect
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, Literal
 
-from forethought.errors import NotFoundError, did_you_mean
+from forethought.errors import ForethoughtError, NotFoundError, did_you_mean
 
 Kind = Literal["style", "verifier", "solver", "generator", "example", "method", "job", "prompt"]
 
@@ -44,6 +45,7 @@ BUILTIN: dict[Kind, dict[str, str]] = {
     "generator": {
         "syllogism": "forethought.examples.syllogism.generator:SyllogismGenerator",
         "loan": "forethought.examples.loan.generator:LoanGenerator",
+        "policy": "forethought.verifiers.policy_generator:PolicyGenerator",
         "arithmetic": "forethought.examples.arithmetic.generator:ArithmeticGenerator",
     },
     "example": {
@@ -87,8 +89,26 @@ def lookup(kind: Kind, name: str) -> Any:
 
 def build(kind: Kind, name: str, options: dict[str, Any] | None = None) -> Any:
     """An instance: ``lookup(kind, name)(**options)``. Wrong options are a NotFoundError that names the part."""
-    part = lookup(kind, name)
+    part, given = lookup(kind, name), options or {}
+    _refuse_misnamed(kind, name, inspect.signature(part), given)
     try:
-        return part(**(options or {}))
-    except TypeError as error:
-        raise NotFoundError(f"The {kind} '{name}' refuses its options: {error}.") from error
+        return part(**given)
+    except ForethoughtError:
+        raise
+    except Exception as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise NotFoundError(f"The {kind} '{name}' cannot be made from its options: {said}.") from error
+
+
+def _refuse_misnamed(kind: Kind, name: str, takes: inspect.Signature, given: dict[str, Any]) -> None:
+    """NotFoundError when an option is missing or there is none of its name."""
+    known = [option for option in takes.parameters.values() if option.kind is not option.VAR_KEYWORD]
+    for option in known:
+        if option.default is option.empty and option.name not in given:
+            raise NotFoundError(f"The {kind} '{name}' needs the option '{option.name}'.")
+    names_known = [option.name for option in known]
+    if len(known) == len(takes.parameters) and (extra := sorted(set(given) - set(names_known))):
+        raise NotFoundError(
+            f"The {kind} '{name}' has no option '{extra[0][:80]}'.",
+            hint=did_you_mean(extra[0], names_known) if names_known else "It has none.",
+        )
