@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forethought.errors import DataError, UnsolvableError
-from forethought.verifiers.policy_rules import MAX_FILE_BYTES, decide, expression, load_policy, read_policy, relation
+from forethought.verifiers.policy_expressions import expression
+from forethought.verifiers.policy_rules import MAX_FILE_BYTES, decide, load_policy, read_policy, relation
 
 PARCEL = {
     "outcomes": ["post", "ask", "refuse"],
@@ -67,8 +68,8 @@ def test_toml_and_json_files_read_the_same(tmp_path: Path) -> None:
         ("p.json", "[" * 100_000, "over 64 KiB"),
         ("p.json", "[" * 60_000, "cannot be read"),
         ("p.toml", "#" * (MAX_FILE_BYTES + 1), "over 64 KiB"),
-        ("p.json", "[]", "refused at policy"),
-        ("p.json", '{"outcomes": ["a", "b"], "rules": []}', "refused at rules"),
+        ("p.json", "[]", r"In p.json: The policy must be a section with fields; found \[\]"),
+        ("p.json", '{"outcomes": ["a", "b"], "rules": []}', "In p.json: The policy, 'rules', has too few entries"),
     ],
 )
 def test_bad_file_is_refused_by_name(tmp_path: Path, name: str, text: str, message: str) -> None:
@@ -97,19 +98,107 @@ def rule(when: str, outcome: str = "ask", **more: str) -> dict[str, object]:
         (rule("tags.all(t, t > weight)"), "loops over a list"),
         (rule("tags . exists (t, t == content)"), "loops over a list"),
         (rule("member && .weight > 1.0"), "begins with a dot"),
-        (rule("weight > 1.0 || " * 20 + "member"), "at most 200"),
+        (rule("weight > 1.0 || " * 20 + "member"), "longer than 200 characters"),
         (changed(outcomes=["ask", "ask"]), "appears twice"),
         (changed(derived=[{"name": "girth", "value": "size + 1"}, {"name": "size", "value": "width + 1"}]), "before"),
         (changed(derived=[{"name": "girth", "value": "girth + 1"}]), "before it is worked out"),
-        (changed(derived=[{"name": "a b", "value": "width + 1"}]), "derived.0.name"),
+        (
+            changed(derived=[{"name": "a b", "value": "width + 1"}]),
+            r"Derived quantity 1 \('a b'\), 'name', must begin with a letter",
+        ),
         (changed(rules=PARCEL["rules"] * 2), "appears twice"),
         (changed(surprise=1), "surprise"),
-        (rule("weight > 1.0\x00"), "refused"),
+        (rule("weight > 1.0\x00"), "no CEL expression"),
     ],
 )
 def test_policy_that_does_not_hang_together_is_refused(policy: dict[str, object], message: str) -> None:
     with pytest.raises(DataError, match=message):
         read_policy(policy)
+
+
+DESCRIBED = {
+    "content": {"choices": ["books", "fuel", "gas"]},
+    "member": {"choices": [True, False]},
+    "weight": {"choices": [0.5, 20.0, 30.0]},
+    "length": {"min": 1, "max": 200, "step": 5},
+    "width": {"min": 1, "max": 100, "about": "of the longer side"},
+}
+
+
+def inputs(**fields: object) -> dict[str, object]:
+    return changed(inputs={**DESCRIBED, **fields})
+
+
+def second(**fields: object) -> dict[str, object]:
+    """The second rule written otherwise; a field that is None is left out."""
+    entry = {key: value for key, value in {**PARCEL["rules"][1], **fields}.items() if value is not None}
+    return inputs() | {"rules": [PARCEL["rules"][0], entry]}
+
+
+def test_described_inputs_are_kept_with_the_policy() -> None:
+    policy = read_policy(inputs())
+    assert list(policy.inputs["length"].values) == list(range(1, 200, 5))
+    assert policy.inputs["content"].values == ("books", "fuel", "gas")
+    assert read_policy(policy.model_dump(mode="json", exclude_defaults=True)) == policy
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        (
+            second(when="membr && weight < 30.0"),
+            "The rule 'vip' needs 'membr', which is neither an input nor a derived quantity. Did you mean 'member'?",
+        ),
+        (
+            inputs() | {"derived": [{"name": "girth", "value": "length + with"}]},
+            "The quantity 'girth' needs 'with', which is neither an input nor a derived quantity. "
+            "Did you mean 'width'?",
+        ),
+        (second(when=None), "Rule 2 ('vip') has no 'when'."),
+        (second(name=None), "Rule 2 has no 'name'."),
+        (second(wenn="x"), "Rule 2 ('vip') has 'wenn', which means nothing there. Did you mean 'when'?"),
+        (second(outcome="burn"), "The rule 'vip' leads to 'burn', which is not one of the outcomes"),
+        (second(name="a b"), "Rule 2 ('a b'), 'name', must begin with a letter"),
+        (second(when=5), "Rule 2 ('vip'), 'when', must be text in quotes; found 5."),
+        (
+            second(when="weight >> 30.0"),
+            "Rule 2 ('vip'), 'when': 'weight >> 30.0' is no CEL expression: it cannot be read from '> 30.0' on. "
+            "CEL compares with ==",
+        ),
+        (second(when="weight >"), "'weight >' is no CEL expression: it ends too early. CEL"),
+        (
+            {"rule": [], "outcomes": ["a", "b"]},
+            "The policy has 'rule', which means nothing there. Did you mean 'rules'",
+        ),
+        (second(when="member and weight > 2.0"), "Rule 2 ('vip'), 'when': 'member and weight > 2.0' is no CEL"),
+        (changed(outcome=["a"]), "The policy has 'outcome', which means nothing there. Did you mean 'outcomes'?"),
+        (changed(combine="all"), "The policy, 'combine', must be 'strictest' or 'first'; found \"all\"."),
+        (changed(rules={"name": "x"}), "must be a list of entries that each begin with [[rules]]; found"),
+        (inputs(width={"min": 1}), "Input 'width': it needs 'min' and 'max', or 'choices'."),
+        (inputs(width={"min": 9, "max": 1}), "Input 'width': its 'min' 9 is above its 'max' 1."),
+        (inputs(width={"min": 0.5, "max": 1}), "Input 'width', 'min', must be a whole number; found 0.5."),
+        (inputs(width={"min": 0, "max": 1, "step": 0}), "Input 'width', 'step', must be at least 1; found 0."),
+        (inputs(width={"choices": [1, 2.5]}), "Input 'width': its 'choices' are of several kinds"),
+        (inputs(width={"choices": ["a", "a"]}), "Input 'width': one of its 'choices' appears twice."),
+        (inputs(width={"choices": ["a"], "max": 3}), "Input 'width': it has 'choices' and a range"),
+        (inputs(width={"choices": ["two\nlines"]}), "Input 'width': The value of 'choices' is no plain value"),
+        (inputs(width={"form": 1}), "Input 'width' has 'form', which means nothing there."),
+        (inputs(width=5), "Input 'width' must be a section with fields; found 5."),
+        (inputs(girth={"min": 0, "max": 9}), "'girth' is an input and a derived quantity."),
+        (inputs(**{"a b": {"min": 0, "max": 9}}), "Input 'a b' must begin with a letter"),
+        (changed(inputs=["amount"]), "The policy, 'inputs', must be sections such as [inputs.amount]; found"),
+    ],
+)
+def test_a_fault_is_told_in_plain_words_with_the_entry_it_is_in(policy: dict[str, object], said: str) -> None:
+    with pytest.raises(DataError) as refused:
+        read_policy(policy)
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 400
+
+
+def test_names_are_not_checked_where_no_inputs_are_described() -> None:
+    assert "membr" in read_policy(rule("membr && weight > 2.0")).facts
 
 
 @pytest.mark.parametrize(

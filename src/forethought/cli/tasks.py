@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
-from forethought.cli.output import JsonFlag, emit_list, emit_one
+from forethought.cli.output import JsonFlag, emit_json, emit_list, emit_one
 from forethought.cli.state import state
 
 app = typer.Typer(help="Tasks: what a model is to do.", no_args_is_help=True)
+
+_FROM_THE_POLICY = ("version", "input_schema", "output_schema", "verifiers", "solver", "generator")
 
 TaskName = Annotated[str, typer.Argument(metavar="TASK", help="Name or id of the task.")]
 
@@ -30,10 +32,29 @@ def create(
     file: Annotated[Path, typer.Argument(help="JSON file with name, instructions and the rest of a task.")],
     as_json: JsonFlag = False,
 ) -> None:
-    """Add a task from a JSON file."""
+    """Add a task from a JSON file. 'task show NAME --template' prints one to start from."""
     from forethought.services import tasks
 
     emit_one(tasks.create_from_file(state.bench(), file), as_json=as_json)
+
+
+@app.command()
+def policy(
+    file: Annotated[Path, typer.Argument(help="TOML or JSON file with inputs, outcomes and rules; see docs/tasks.md.")],
+    name: Annotated[str, typer.Option(help="Name of the task; the file's own when absent.")] = "",
+    opening: Annotated[
+        str, typer.Option(help="Sentence that says what is decided; the policy's about when absent.")
+    ] = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """Add a task from a policy file; again where the file has changed.
+
+    The task gets its solver, verifiers and generator from it.
+    """
+    from forethought.services import tasks
+
+    made = tasks.create_policy(state.bench(), file, name=name, opening=opening)
+    emit_one(made, as_json=as_json, hide=_FROM_THE_POLICY)
 
 
 @app.command()
@@ -70,9 +91,15 @@ def list_tasks(as_json: JsonFlag = False) -> None:
 def show(
     task: TaskName,
     revision: Annotated[int | None, typer.Option(min=1, max=2**31 - 1, help="An older revision.")] = None,
+    template: Annotated[
+        bool, typer.Option("--template", help="Only what 'task create' takes, as JSON: the start of another task.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """One task, whole."""
     from forethought.services import tasks
 
+    if template:
+        emit_json(tasks.template(state.bench(), task, revision))
+        return
     emit_one(tasks.show(state.bench(), task, revision), as_json=as_json)

@@ -14,11 +14,13 @@ from pydantic import ValidationError
 
 from forethought.core import registry, strict_json
 from forethought.core.facts import fold
+from forethought.core.judging import refuse_unsound
 from forethought.core.records import SLUG, Json, Task
 from forethought.core.seams import Generator, Solver, Style, Verifier
 from forethought.errors import DataError, NotFoundError, UsageError, VerifierError
 from forethought.services.workbench import Workbench
 from forethought.verifiers import json_schema
+from forethought.verifiers.policy import policy_task
 
 CHECK_SECONDS = 10.0
 """Longest check of some inputs against a schema, whose patterns may take for ever."""
@@ -94,7 +96,37 @@ def create_from_file(bench: Workbench, file: Path) -> Task:
     given = sorted(set(described) & _IDENTITY)
     if given:
         raise UsageError(f"{file} sets the task's '{given[0]}', which Forethought gives itself.", hint="Leave it out.")
+    if {"outcomes", "rules"} <= set(described):
+        raise UsageError(f"{file} describes a policy, and no task.", hint=_if_policy(file))
     return create(bench, _validated(Task, described, file))
+
+
+def create_policy(bench: Workbench, file: Path, *, name: str = "", opening: str = "") -> Task:
+    """Adds the task that a policy file describes, or makes a new revision of it where the file has changed.
+
+    ``name`` is the file's stem where it is empty, ``opening`` the policy's ``about``. DataError names the first fault
+    of the policy, or says that it decides problems otherwise that the task already has.
+    """
+    task = policy_task(must_be_name(name or file.stem), file, opening=opening)
+    try:
+        stored = bench.store.task(task.name)
+    except NotFoundError:
+        return create(bench, task)
+    if stored.solver is None or stored.solver.name != "policy":
+        raise UsageError(
+            f"There is a task '{task.name}' that was not made from a policy.", hint="Choose a name with --name."
+        )
+    changes = task.model_dump(exclude=_IDENTITY, exclude_unset=True)
+    if _content(stored) == _content(stored) | changes:
+        return stored
+    try:
+        refuse_unsound(Parts(task).verifiers, task, bench.store.problems(stored.id))
+    except DataError as error:
+        raise DataError(
+            f"By the changed policy, problems that task '{task.name}' already has would be decided otherwise.",
+            hint="Make it a task of its own: --name NAME.",
+        ) from error
+    return edit(bench, stored.name, changes)
 
 
 def edit(bench: Workbench, name: str, changes: dict[str, Any]) -> Task:
@@ -121,6 +153,11 @@ def edit_from_file(bench: Workbench, name: str, file: Path) -> Task:
 def show(bench: Workbench, name: str, revision: int | None = None) -> Task:
     """One task by name or id; the newest revision unless another is asked for."""
     return bench.store.task(name, revision)
+
+
+def template(bench: Workbench, name: str, revision: int | None = None) -> dict[str, Json]:
+    """The fields of a task that ``create_from_file`` takes, without those left at their defaults."""
+    return show(bench, name, revision).model_dump(mode="json", exclude=_IDENTITY, exclude_defaults=True)
 
 
 def list_all(bench: Workbench) -> list[Task]:
@@ -175,6 +212,8 @@ def _editable() -> list[str]:
 
 
 def _read_object(file: Path) -> dict[str, Any]:
+    if file.suffix == ".toml":
+        raise UsageError(f"{file} is TOML, and a task is described in JSON.", hint=_if_policy(file))
     try:
         value = strict_json.loads(file.read_text("utf-8-sig"))
     except OSError as error:
@@ -186,6 +225,10 @@ def _read_object(file: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise DataError(f"{file} holds a {type(value).__name__}, not a JSON object.", hint="Write {…} with fields.")
     return value
+
+
+def _if_policy(file: Path) -> str:
+    return f"A task is made from a policy with: forethought task policy {file}"
 
 
 def _validated(kind: type[Task], values: dict[str, Any], file: Path | None) -> Task:

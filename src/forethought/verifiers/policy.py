@@ -10,16 +10,16 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from forethought.core.records import Attempt, Finding, Json, Judges, PartSpec, Problem, Task, Verdict
 from forethought.errors import UnsolvableError, VerifierError
+from forethought.verifiers.policy_expressions import Scalar, expression
 from forethought.verifiers.policy_rules import (
     Decision,
     Policy,
-    Scalar,
     decide,
-    expression,
     facts_of,
     holds,
     load_policy,
@@ -45,25 +45,33 @@ MAX_REASONING = 50_000
 
 
 def policy_task(
-    name: str, policy: Mapping[str, Json], *, opening: str, input_schema: dict[str, Json] | None = None, **others: Any
+    name: str,
+    policy: Mapping[str, Json] | Path,
+    *,
+    opening: str = "",
+    input_schema: dict[str, Json] | None = None,
+    generator: PartSpec | None = None,
+    **others: Any,
 ) -> Task:
-    """A task whose instructions, output schema, solver and verifiers all come from the policy.
+    """A task whose instructions, schemas, solver, verifiers and generator all come from the policy or its file.
 
-    ``opening`` is the sentence that says what is decided; ``others`` are further fields of ``Task``.
+    ``opening`` is the sentence that says what is decided, the policy's ``about`` where it is empty; ``others`` are
+    further fields of ``Task``. DataError names the first fault of the policy.
     """
-    rules = read_policy(policy)
+    rules = read_policy(load_policy(policy) if isinstance(policy, Path) else policy)
     options: dict[str, Json] = {"policy": rules.model_dump(mode="json", exclude_defaults=True)}
     return Task(
         name=name,
-        instructions=f"{opening}\n{in_words(rules)}",
+        instructions=f"{opening or rules.about or 'Decide by these rules.'}\n{in_words(rules)}",
         thinking_instructions=(
             "First work out each quantity. Then go through the rules in order: quote the values, compare them, "
             "say yes or no, and the decision so far. Last, say the reasons and the decision."
         ),
-        input_schema=input_schema,
+        input_schema=input_schema or schema_of_inputs(rules),
         output_schema=output_schema(rules),
         verifiers=(PartSpec(name="policy", options=options), PartSpec(name="policy-steps", options=options)),
         solver=PartSpec(name="policy", options=options),
+        generator=generator or PartSpec(name="policy", options=options),
         **others,
     )
 
@@ -77,6 +85,7 @@ def in_words(policy: Policy) -> str:
     )
     return "\n".join(
         [
+            *(f"- {name}: {given.about}" for name, given in policy.inputs.items() if given.about),
             *(f"- {quantity.name} = {expression(quantity.value).text}" for quantity in policy.derived),
             *(f"- {expression(rule.when).text}: {rule.outcome}, reason {rule.code}" for rule in policy.rules),
             f"- otherwise: {policy.outcomes[0]}",
@@ -84,6 +93,18 @@ def in_words(policy: Policy) -> str:
             'Answer with JSON: {"decision": "…", "reasons": ["…"]}.',
         ]
     )
+
+
+def schema_of_inputs(policy: Policy) -> dict[str, Json]:
+    """JSON Schema of the input: what the policy says of it, or only the names that its formulas need."""
+    if not policy.inputs:
+        return {"type": "object", "required": [*sorted(policy.facts)]}
+    return {
+        "type": "object",
+        "properties": {name: given.as_schema() for name, given in policy.inputs.items()},
+        "required": [name for name in policy.inputs if name in policy.facts],
+        "additionalProperties": False,
+    }
 
 
 def output_schema(policy: Policy) -> dict[str, Json]:

@@ -1,39 +1,92 @@
-"""A policy: named quantities, named rules in CEL, and how the rules that hold combine into one decision.
+"""A policy: what goes in, named quantities, named rules in CEL, and how the rules that hold combine into one decision.
 
 The file a person writes is TOML or JSON; a task carries it whole in its part options, so a stored task needs no file.
-Expressions are the task author's, written in the Common Expression Language (https://cel.dev): no loops (the
-comprehension macros are refused), no side effects. Facts come from anybody: only scalars that the policy names reach
-an expression, and their sizes are capped, so every evaluation is short.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
 
 from forethought.core.records import Frozen, Json
-from forethought.errors import DataError, UnsolvableError
+from forethought.errors import DataError, UnsolvableError, did_you_mean
+from forethought.verifiers.policy_expressions import (
+    MAX_EXPRESSION,
+    MAX_NUMBER,
+    MAX_TEXT,
+    Scalar,
+    checked,
+    expression,
+)
+from forethought.verifiers.policy_faults import in_plain_words
 
 MAX_FILE_BYTES = 64 * 1024
-MAX_EXPRESSION = 200
 MAX_ENTRIES = 32
-MAX_TEXT = 1000
-MAX_NUMBER = 2**53
-"""Whole numbers beyond this lose digits as soon as anything reads them as floating point."""
+MAX_CHOICES = 256
 
-Scalar = bool | int | float | str
+
+def _compiled(text: str) -> str:
+    expression(text)
+    return text
+
+
 Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,39}$")]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,39}$")]
-Formula = Annotated[str, StringConstraints(min_length=1, max_length=MAX_EXPRESSION)]
+Formula = Annotated[str, StringConstraints(min_length=1, max_length=MAX_EXPRESSION), AfterValidator(_compiled)]
+Whole = Annotated[int, Field(strict=True, ge=-MAX_NUMBER, le=MAX_NUMBER)]
+Words = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
+
+
+class Input(Frozen):
+    """What a field of the input may hold: whole numbers from ``min`` to ``max``, or one of ``choices``."""
+
+    about: Words = ""
+    """What it means, in plain words."""
+    min: Whole | None = None
+    max: Whole | None = None
+    step: Annotated[int, Field(strict=True, ge=1, le=MAX_NUMBER)] = 1
+    """Between one number and the next, from ``min`` on."""
+    choices: tuple[Scalar, ...] = Field(default=(), max_length=MAX_CHOICES)
+    """Texts, numbers, or true and false: all of one kind."""
+
+    @model_validator(mode="after")
+    def _is_one_or_the_other(self) -> Input:
+        if self.choices:
+            if self.min is not None or self.max is not None:
+                raise ValueError("it has 'choices' and a range; give it one of the two")
+            if len({type(choice) for choice in self.choices}) > 1:
+                raise ValueError("its 'choices' are of several kinds (a whole number and a decimal are two)")
+            if len(set(self.choices)) < len(self.choices):
+                raise ValueError("one of its 'choices' appears twice")
+            for choice in self.choices:
+                checked("choices", choice)
+        elif self.min is None or self.max is None:
+            raise ValueError("it needs 'min' and 'max', or 'choices'")
+        elif self.min > self.max:
+            raise ValueError(f"its 'min' {self.min} is above its 'max' {self.max}")
+        return self
+
+    @property
+    def values(self) -> Sequence[Scalar]:
+        """All it may hold, in order."""
+        if self.min is None or self.max is None:
+            return self.choices
+        return range(self.min, self.max + 1, self.step)
+
+    def as_schema(self) -> dict[str, Json]:
+        """JSON Schema of one value."""
+        kind: dict[str, Json] = (
+            {"enum": [*self.choices]} if self.choices else {"type": "integer", "minimum": self.min, "maximum": self.max}
+        )
+        return kind | ({"description": self.about} if self.about else {})
 
 
 class Quantity(Frozen):
@@ -63,6 +116,10 @@ class Rule(Frozen):
 class Policy(Frozen):
     """Quantities and rules in the order they are gone through."""
 
+    about: Words = ""
+    """What is decided, in plain words: the beginning of the instructions."""
+    inputs: dict[Identifier, Input] = Field(default={}, max_length=MAX_ENTRIES)
+    """What goes in, by name. Where it is given, names are checked against it and problems can be generated."""
     outcomes: tuple[Word, ...] = Field(min_length=2, max_length=MAX_ENTRIES)
     """From mildest to strictest; the first holds when no rule does."""
     combine: Literal["strictest", "first"] = "strictest"
@@ -79,21 +136,42 @@ class Policy(Frozen):
         known_later = {quantity.name for quantity in self.derived}
         for quantity in self.derived:
             if early := known_later & set(expression(quantity.value).names):
-                raise ValueError(f"quantity '{quantity.name}' uses {_listed(early)} before it is worked out")
+                raise ValueError(f"the quantity '{quantity.name}' uses {_listed(early)} before it is worked out")
             known_later.discard(quantity.name)
         for rule in self.rules:
-            expression(rule.when)
             if rule.outcome not in self.outcomes:
-                raise ValueError(f"rule '{rule.name}' leads to '{rule.outcome}', not one of {_listed(self.outcomes)}")
+                raise ValueError(
+                    f"the rule '{rule.name}' leads to '{rule.outcome}', which is not one of the outcomes "
+                    + _listed(self.outcomes)
+                )
             if rule.code == NO_REASON:
-                raise ValueError(f"rule '{rule.name}' may not use the reason '{NO_REASON}'")
+                raise ValueError(f"the rule '{rule.name}' may not use the reason '{NO_REASON}'")
+        if self.inputs:
+            self._refuse_unknown_names()
         return self
+
+    def _refuse_unknown_names(self) -> None:
+        derived = {quantity.name for quantity in self.derived}
+        if both := derived & set(self.inputs):
+            raise ValueError(f"{_listed(both)} is an input and a derived quantity")
+        known = derived | set(self.inputs)
+        for owner, formula in self._formulas():
+            for name in expression(formula).names:
+                if name not in known:
+                    raise ValueError(
+                        f"the {owner} needs '{name}', which is neither an input nor a derived quantity. "
+                        + did_you_mean(name, known)
+                    )
+
+    def _formulas(self) -> Iterator[tuple[str, str]]:
+        """Whose each formula is, and the formula."""
+        yield from ((f"quantity '{quantity.name}'", quantity.value) for quantity in self.derived)
+        yield from ((f"rule '{rule.name}'", rule.when) for rule in self.rules)
 
     @cached_property
     def facts(self) -> frozenset[str]:
         """The input fields that the policy reads."""
-        formulas = [quantity.value for quantity in self.derived] + [rule.when for rule in self.rules]
-        named = {name for formula in formulas for name in expression(formula).names}
+        named = {name for _, formula in self._formulas() for name in expression(formula).names}
         return frozenset(named - {quantity.name for quantity in self.derived})
 
     def combined(self, holding: Sequence[Rule]) -> Decision:
@@ -103,6 +181,13 @@ class Policy(Frozen):
         outcome = max((rule.outcome for rule in counting), key=rank, default=self.outcomes[0])
         return Decision(outcome, tuple(dict.fromkeys(rule.code for rule in counting)))
 
+
+_FIELDS = {
+    "policy": Policy.model_fields,
+    "inputs": Input.model_fields,
+    "derived": Quantity.model_fields,
+    "rules": Rule.model_fields,
+}
 
 NO_REASON = "none"
 """How the steps write that no rule holds."""
@@ -128,33 +213,37 @@ def load_policy(path: Path) -> dict[str, Json]:
         if len(data) > MAX_FILE_BYTES:
             raise DataError(f"The policy file {path.name} is over {MAX_FILE_BYTES // 1024} KiB.")
         content = json.loads(data) if path.suffix == ".json" else tomllib.loads(data.decode())
-    except (OSError, ValueError, RecursionError) as error:
-        if isinstance(error, DataError):
-            raise
+    except OSError as error:
+        raise DataError(f"The policy file {path.name} cannot be read: {error.strerror}.") from error
+    except DataError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise DataError(
-            f"The policy file {path.name} cannot be read: {error}.", hint="Write it as TOML or JSON."
+            f"The policy file {path.name} cannot be read: {error}.",
+            hint="It is TOML or JSON; a text within a formula stands in single quotes.",
         ) from error
-    return read_policy(content).model_dump(mode="json", exclude_defaults=True)
+    try:
+        return read_policy(content).model_dump(mode="json", exclude_defaults=True)
+    except DataError as error:
+        raise DataError(f"In {path.name}: {error.message}", hint=error.hint) from error
 
 
 def read_policy(content: object) -> Policy:
-    """A checked policy from plain data. DataError names the first fault and where it stands."""
+    """A checked policy from plain data. DataError names the first fault in plain words, and where it stands."""
     try:
         return Policy.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "policy"
-        raise DataError(
-            f"The policy is refused at {where}: {first['msg']}.",
-            hint="A policy has outcomes, derived quantities (name, value) and rules (name, when, outcome, reason).",
-        ) from error
+        faults = error.errors(include_url=False)
+        # What is missing is often there under a misspelt name, which is told rather.
+        first = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
+        raise DataError(in_plain_words(content, first, _FIELDS)) from error
 
 
 def facts_of(policy: Policy, problem_input: Json) -> dict[str, Scalar]:
     """The fields of the input that the policy reads. UnsolvableError when one is absent or no plain value."""
     if not isinstance(problem_input, Mapping):
         raise UnsolvableError(f"A policy reads a JSON object, found {type(problem_input).__name__}.")
-    return {name: _checked(name, problem_input[name]) for name in policy.facts if name in problem_input}
+    return {name: checked(name, problem_input[name]) for name in policy.facts if name in problem_input}
 
 
 def decide(policy: Policy, problem_input: Json) -> Decision:
@@ -173,7 +262,7 @@ def worked_out(policy: Policy, facts: Mapping[str, Scalar]) -> dict[str, Scalar]
 
 def value_of(quantity: Quantity, values: Mapping[str, Scalar]) -> Scalar:
     """The quantity from the values before it."""
-    return _checked(quantity.name, expression(quantity.value).evaluate(values, f"quantity '{quantity.name}'"))
+    return checked(quantity.name, expression(quantity.value).evaluate(values, f"quantity '{quantity.name}'"))
 
 
 def holds(rule: Rule, values: Mapping[str, Scalar]) -> bool:
@@ -202,100 +291,7 @@ def is_comparison(rule: Rule) -> bool:
     return bool(_COMPARISON.fullmatch(expression(rule.when).text))
 
 
-# --- expressions ------------------------------------------------------------------------------------------------------
-
-_TOKEN = re.compile(
-    r"""(?P<text>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')"""
-    r"|(?P<number>\d[\w.]*)"
-    r"|(?P<member>\.\s*[A-Za-z_]\w*)"
-    r"|(?P<call>[A-Za-z_]\w*(?=\s*\())"
-    r"|(?P<name>[A-Za-z_]\w*)"
-    r"|(?P<space>\s+)"
-    r"|(?P<other>.)"
-)
 _COMPARISON = re.compile(r"([A-Za-z]\w*|\d+(?:\.\d+)?) ?[<>]=? ?([A-Za-z]\w*|\d+(?:\.\d+)?)")
-_LITERALS = {"true", "false", "null", "in"}
-_MACROS = {"all", "exists", "exists_one", "map", "filter"}
-
-
-@dataclass(frozen=True)
-class Expression:
-    """A compiled CEL expression and the names it quotes."""
-
-    text: str
-    """With single spaces."""
-    pieces: tuple[tuple[str, bool], ...]
-    """The text cut into (piece, is it the name of a value), so that values can be written beside their names."""
-    program: Any
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The values it quotes, as often as it quotes them."""
-        return tuple(piece for piece, is_name in self.pieces if is_name)
-
-    def evaluate(self, values: Mapping[str, Scalar], owner: str) -> Any:
-        """Its result. UnsolvableError names the owner: a missing value, types that do not fit, an overflow."""
-        if missing := [name for name in self.names if name not in values]:
-            raise UnsolvableError(f"The {owner} needs '{missing[0]}', which the input does not have.")
-        try:
-            return self.program.execute({name: values[name] for name in self.names})
-        except (ValueError, TypeError, RuntimeError, ArithmeticError) as error:
-            cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UnsolvableError(f"The {owner} cannot be worked out ({self.text}): {cause}") from error
-
-
-@cache
-def expression(text: str) -> Expression:
-    """Compiles an expression once. ValueError when it is no CEL, loops, or quotes no value at all."""
-    import cel
-
-    pieces = _pieces(" ".join(text.split()))
-    if not any(is_name for _, is_name in pieces):
-        raise ValueError(f"'{text}' names no value")
-    clean = "".join(piece for piece, _ in pieces)
-    try:
-        program = cel.compile(clean)
-    except ValueError as error:
-        raise ValueError(f"'{text}' is no CEL expression ({str(error).splitlines()[0]})") from error
-    return Expression(clean, pieces, program)
-
-
-def _pieces(text: str) -> tuple[tuple[str, bool], ...]:
-    """The text cut at the names of values. ValueError for the two things CEL allows and a policy does not."""
-    pieces: list[tuple[str, bool]] = []
-    before = ""
-    for token in _TOKEN.finditer(text):
-        kind, word = token.lastgroup, token.group()
-        if kind in ("member", "call") and word.lstrip(". ") in _MACROS:
-            raise ValueError(f"'{text}' loops over a list ({word.strip()})")
-        if kind == "member" and (before in ("", "in") or not re.search(r"[\w)\]}\"']$", before)):
-            raise ValueError(f"'{text}' has a name that begins with a dot ({word})")
-        before = before if kind == "space" else word
-        is_name = kind == "name" and word not in _LITERALS
-        if pieces and not is_name and not pieces[-1][1]:
-            pieces[-1] = (pieces[-1][0] + word, False)
-        else:
-            pieces.append((word, is_name))
-    return tuple(pieces)
-
-
-def _checked(name: str, value: object) -> Scalar:
-    """A value small and plain enough to be quoted and computed with."""
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, int) and abs(value) <= MAX_NUMBER:
-        return value
-    if isinstance(value, float) and math.isfinite(value):
-        return value
-    if isinstance(value, str) and len(value) <= MAX_TEXT and value.isprintable():
-        return value
-    shown = (
-        f"{type(value).__name__} {str(value)[:40]!r}" if isinstance(value, int | float | str) else type(value).__name__
-    )
-    raise UnsolvableError(
-        f"The value of '{name}' is no plain value: {shown}.",
-        hint=f"Numbers up to 2^53, true or false, and printable text up to {MAX_TEXT} characters can be judged.",
-    )
 
 
 def _refuse_twins(what: str, names: Sequence[str]) -> None:

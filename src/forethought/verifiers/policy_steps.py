@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from forethought.core.records import Json
+from forethought.verifiers.policy_expressions import Scalar, expression
 from forethought.verifiers.policy_rules import (
     NO_REASON,
     Decision,
@@ -22,8 +23,6 @@ from forethought.verifiers.policy_rules import (
     Quantity,
     Relation,
     Rule,
-    Scalar,
-    expression,
     facts_of,
     holds,
     is_comparison,
