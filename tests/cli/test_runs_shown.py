@@ -14,7 +14,7 @@ from forethought.core.ids import short_id
 from forethought.core.records import Progress, Run
 from forethought.jobs.processes import this_process
 from forethought.jobs.torch_lock import WAITING
-from forethought.services import data, datasets, runs, tasks
+from forethought.services import data, datasets, evaluations, runs, tasks
 from forethought.services.workbench import Workbench
 from forethought.store.run_queue import RunQueue, how_to_resume
 
@@ -147,3 +147,16 @@ def test_a_report_is_written_here_when_no_folder_is_named(bench, said, tmp_path,
     monkeypatch.chdir(tmp_path)
     assert said("eval", "report", short_id(run.id))[0] == f"report-{short_id(run.id)}/report.html\n"
     assert (tmp_path / f"report-{short_id(run.id)}" / "report.html").read_text() == "<p>"
+
+
+def test_an_evaluation_in_which_nothing_could_be_read_ends_with_a_warning(bench, said, monkeypatch):
+    run = Run(kind="eval", status="done")
+    arm = dict.fromkeys(("accuracy", "ci_low", "ci_high", "verified_accuracy", "steps_valid", "mean_tokens", "seconds"))
+    report = {"arms": [arm | {"name": "thinker", "format_valid": 0.0, "n": 24}]}
+    monkeypatch.setattr(evaluations, "submit", lambda *_, **__: run)
+    monkeypatch.setattr(runs, "follow", lambda *_: run)
+    monkeypatch.setattr(evaluations, "read_report", lambda *_: report)
+    monkeypatch.setattr(evaluations, "report_folder", lambda *_: bench.workspace.root)
+    _, warned = said("eval", "run", "--dataset", "d", "--arm", "thinker=smollm2")
+    advice = f"look at: forethought eval report {short_id(run.id)}"
+    assert warned == f"thinker: no answer could be read in 24 of 24; {advice}\n"
