@@ -7,6 +7,7 @@ import pytest
 from forethought.errors import DataError, UsageError
 from forethought.services import data, tasks
 from forethought.services.workbench import Workbench
+from forethought.verifiers.policy import load_policy, policy_task
 
 POLICY = """
 about = "Is this parcel taken?"
@@ -43,6 +44,11 @@ def test_a_policy_file_becomes_a_whole_task(bench, file):
     assert {part.name for part in (task.solver, task.generator, *task.verifiers)} == {"policy", "policy-steps"}
     made = data.generate(bench, "parcel", count=30)
     assert (made.problems, made.verified) == (30, 30)
+
+
+def test_a_policy_task_is_made_from_a_path_or_the_policy_itself(file):
+    made = [policy_task("parcel", given) for given in (file, str(file), load_policy(file))]
+    assert len({task.model_dump_json(exclude={"id", "created_at"}) for task in made}) == 1
 
 
 def test_name_and_opening_are_what_the_caller_says(bench, file):

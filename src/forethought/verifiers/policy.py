@@ -46,7 +46,7 @@ MAX_REASONING = 50_000
 
 def policy_task(
     name: str,
-    policy: Mapping[str, Json] | Path,
+    policy: Mapping[str, Json] | Path | str,
     *,
     opening: str = "",
     input_schema: dict[str, Json] | None = None,
@@ -58,7 +58,7 @@ def policy_task(
     ``opening`` is the sentence that says what is decided, the policy's ``about`` where it is empty; ``others`` are
     further fields of ``Task``. DataError names the first fault of the policy.
     """
-    rules = read_policy(load_policy(policy) if isinstance(policy, Path) else policy)
+    rules = read_policy(policy if isinstance(policy, Mapping) else load_policy(Path(policy)))
     options: dict[str, Json] = {"policy": rules.model_dump(mode="json", exclude_defaults=True)}
     return Task(
         name=name,

@@ -19,11 +19,11 @@ from forethought.verifiers.policy_rules import Decision, Policy, holds, read_pol
 VOCABULARIES = ("train", "heldout")
 HELDOUT_SHARE = 4
 """One in so many inputs is held out."""
-SURVEYED = 5_000
+SURVEYED = 9_000
 """Inputs drawn to learn which decisions there are."""
 EDGE_SHARE = 0.35
 _KNOWN = 50
-_PATIENCE = 1_000
+_PATIENCE = 400
 """Tries for a new input of one decision, after which there is none."""
 
 Case = dict[str, Scalar]
@@ -125,15 +125,26 @@ class PolicyGenerator:
         return {**case, name: values[inside]}
 
     def _survey(self) -> dict[Decision, list[Case]]:
-        """The decisions that some inputs come to, and some of those inputs; the same whatever the seed."""
+        """The decisions that some inputs come to, and some of those inputs; the same whatever the seed.
+
+        Two of three inputs are known ones changed, from rare decisions as often as from common ones, and with few rules
+        holding as often as with many: an input for which none of many rules holds is not drawn by chance.
+        """
         rng = random.Random("survey")
         known: dict[Decision, list[Case]] = {}
+        held: dict[int, list[Case]] = {}
         never = {rule.name: rule for rule in self._policy.rules}
         for turn in range(SURVEYED):
-            found = [*known.values()] if turn % 2 else []
-            case = self._draw.varied(rng, rng.choice(rng.choice(found))) if found else self._draw.case(rng)
-            for name in self._rules_holding(case):
+            familiar = (None, known, held)[turn % 3] or None
+            case = (
+                self._draw.varied(rng, rng.choice(rng.choice([*familiar.values()])))
+                if familiar
+                else self._draw.case(rng)
+            )
+            holding = self._rules_holding(case)
+            for name in holding:
                 never.pop(name, None)
+            _remember(rng, held.setdefault(len(holding), []), case)
             _remember(rng, known.setdefault(self._decision(case), []), case)
         if never:
             rule = next(iter(never.values()))
@@ -188,8 +199,9 @@ class _Draw:
         return {name: self.value(rng, name) for name in self._inputs}
 
     def varied(self, rng: random.Random, case: Case) -> Case:
-        """The case with about half of its values drawn anew."""
-        return {name: self.value(rng, name) if rng.random() < 0.5 else case[name] for name in self._inputs}
+        """The case with some of its values drawn anew: none, all, or any number between."""
+        share = rng.random() ** 2
+        return {name: self.value(rng, name) if rng.random() < share else case[name] for name in self._inputs}
 
     def value(self, rng: random.Random, name: str) -> Scalar:
         values = self._inputs[name].values
