@@ -22,7 +22,7 @@ def show_demo(bench: Workbench, *, task: str, out: Path, fast: bool, fresh: bool
         say.print(f"\n{number}. {step.title}", style="bold")
         say.print(f"   $ {step.command}", style="dim", soft_wrap=True)
         started = time.monotonic()
-        with bar("", logs=False) as reporter:
+        with bar(f"   step {number}", logs=False) as reporter:
             result = step.act(reporter)
         say.print(f"   {result}  ({time.monotonic() - started:.0f} s)", soft_wrap=True)
     if not quiet:

@@ -194,7 +194,7 @@ class Demo:
         try:
             ended = runs.follow(self.bench, run.id, reporter)
         except KeyboardInterrupt:
-            runs.stop(self.bench, run.id)
+            runs.stop(self.bench, run.id, patience=30)
             raise
         if ended.status != "done":
             raise JobError(
