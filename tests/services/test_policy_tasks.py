@@ -59,6 +59,7 @@ def test_name_and_opening_are_what_the_caller_says(bench, file):
 def test_the_same_file_again_changes_nothing_and_a_changed_one_is_a_new_revision(bench, file):
     first = tasks.create_policy(bench, file)
     assert tasks.create_policy(bench, file) == first
+    data.generate(bench, "parcel", count=20, solve=False)
     file.write_text(POLICY.replace("[inputs.kind]", "[inputs.rush]\nchoices = [true, false]\n[inputs.kind]"))
     again = tasks.create_policy(bench, file)
     assert (again.id, again.revision) == (first.id, 2)
