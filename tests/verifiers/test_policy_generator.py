@@ -72,6 +72,7 @@ def test_references_and_traces_pass_and_inputs_fit_the_schema() -> None:
 def test_outcomes_and_the_reasons_of_each_are_balanced() -> None:
     made = drafts(CLAIM, 900)
     outcomes = Counter(draft.topic for draft in made)
+    assert len(outcomes) == 3, outcomes
     assert min(outcomes.values()) > 250, outcomes
     rejected = Counter(draft.tags for draft in made if draft.topic == ("reject",))
     assert len(rejected) == 6, rejected  # unproved, gift or both, over budget or not
