@@ -286,8 +286,12 @@ def _end_in_the_foreground(place, run, number, monkeypatch):
 
     monkeypatch.setattr(runs, "follow", follow)
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt):
-        commands.follow_to_the_end(Workbench.around(place.workspace, place.store), run)
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            commands.follow_to_the_end(Workbench.around(place.workspace, place.store), run)
+    finally:
+        signal.signal(signal.SIGINT, inherited)
     assert signal.getsignal(signal.SIGTERM) is before
 
 
