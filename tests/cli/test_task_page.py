@@ -38,11 +38,11 @@ def test_the_commands_make_a_policy_file_into_verified_datasets(tmp_path, monkey
     Path("travel.toml").write_text(POLICY)
     said = [(words, answer(tmp_path / "w", *words)) for words in commands(text) if words[0] in WITHOUT_TORCH]
     learn = next(made for words, made in said if words[:2] == ["data", "generate"])
-    assert learn["problems"] == learn["verified"] == 800
+    assert learn["problems"] == learn["verified"] == 1000
     counts = [sum(made["counts"].values()) for words, made in said if words[:2] == ["dataset", "create"]]
-    assert counts == ([800, 200] if text is PAGE else [800])
+    assert counts == ([1000, 200] if text is PAGE else [1000])
     verified = [made for words, made in said if words[:2] == ["data", "verify"]]
-    assert all(made == {"verified": 800, "refused": 0, "not judged": 0} for made in verified)
+    assert all(made == {"verified": 1000, "refused": 0, "not judged": 0} for made in verified)
 
 
 def test_the_commands_that_train_and_judge_take_the_options_shown(tmp_path):
