@@ -281,11 +281,7 @@ def must_be_deletable(bench: Workbench, name: str) -> dict[str, Any]:
     model = show(bench, name)
     if model["name"] == BASE:
         raise UsageError("The embedded model cannot be deleted: it comes with the installation.")
-    if aliases := model["aliases"]:
-        raise ConflictError(
-            f"The alias '{aliases[0]}' points at model '{model['name']}'.",
-            hint=f"Promote another model to it, or remove it with 'forethought models unalias {aliases[0]}'.",
-        )
+    bench.store.must_be_without_alias(model["name"])
     children = [other.name for other in bench.store.models() if other.parent_id == model["id"] and other.adapter]
     if model["path"] and children:
         raise ConflictError(f"'{children[0]}' is an adapter on '{model['name']}'.", hint="Delete or merge it first.")

@@ -57,14 +57,14 @@ class Models(Database):
         """Takes a model out of use and frees its name; its record stays. ConflictError while an alias points at it."""
         with self.write() as connection:
             row = _model(connection, name)
-            pointing = sorted(alias for alias, id_ in _aliases(connection).items() if id_ == row.id)
-            if pointing:
-                raise ConflictError(
-                    f"The alias '{pointing[0]}' points at model '{row.name}'.",
-                    hint="Promote another model to it, or remove the alias.",
-                )
+            _refuse_pointed_at(connection, row)
             connection.execute(update(models).where(models.c.id == row.id).values(removed_at=utc_now()))
         return Model.model_validate_json(row.record)
+
+    def must_be_without_alias(self, name: str) -> None:
+        """ConflictError while an alias points at the model: ``remove_model`` would refuse it."""
+        with self.read() as connection:
+            _refuse_pointed_at(connection, _model(connection, name))
 
     def aliases(self) -> dict[str, str]:
         """Alias -> id of the model it points at, by name."""
@@ -153,6 +153,15 @@ def _known_head(connection: Connection, alias: str) -> Row[Any]:
 
 def _change(connection: Connection, seq: int) -> Row[Any]:
     return connection.execute(select(alias_changes).where(alias_changes.c.seq == seq)).one()
+
+
+def _refuse_pointed_at(connection: Connection, model: Row[Any]) -> None:
+    pointing = sorted(alias for alias, id_ in _aliases(connection).items() if id_ == model.id)
+    if pointing:
+        raise ConflictError(
+            f"The alias '{pointing[0]}' points at model '{model.name}'.",
+            hint=f"Promote another model to it, or remove it with 'forethought models unalias {pointing[0]}'.",
+        )
 
 
 def _refuse_models_name(connection: Connection, alias: str) -> None:
